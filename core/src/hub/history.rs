@@ -1,0 +1,120 @@
+//! The history of one task: its segments in order, in memory or only on the log. A watcher is the id of the
+//! update that it read last, and owns nothing here.
+
+use super::segment::{Filter, Origin, Segment};
+use crate::id::UpdateId;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// All updates of one task that count.
+#[derive(Debug, Default)]
+pub struct History {
+    slots: VecDeque<Slot>,
+    filter: Filter,
+}
+
+#[derive(Debug)]
+struct Slot {
+    last_id: UpdateId,
+    count: usize,
+    /// `None` for what never was on the log as it is here.
+    origin: Option<Origin>,
+    /// `None` once it is only on the log.
+    segment: Option<Arc<Segment>>,
+}
+
+/// What a watcher reads next.
+#[derive(Clone, Debug)]
+pub enum Stretch {
+    /// Updates in memory, from number `first` of the segment on.
+    Here(Arc<Segment>, usize),
+    /// Updates that must be read back from the log.
+    OnTheLog(Recall),
+}
+
+/// A segment that is only on the log: [`super::Hub::rebuild`] makes it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recall {
+    /// Where it is.
+    pub origin: Origin,
+    /// How many updates it has.
+    pub count: usize,
+    /// The id of the last one.
+    pub last_id: UpdateId,
+}
+
+impl History {
+    /// What has counted so far.
+    pub const fn filter(&self) -> Filter {
+        self.filter
+    }
+
+    /// The text of the last update, if it is in memory.
+    pub fn last_text(&self) -> Option<&str> {
+        self.slots.back()?.segment.as_deref().map(Segment::last_text)
+    }
+
+    /// Adds a segment that came from the log.
+    pub fn push(&mut self, segment: Segment, origin: Origin, filter: Filter) {
+        self.filter = filter;
+        let Some(last_id) = segment.last_id() else { return };
+        let segment = Some(Arc::new(segment));
+        let count = segment.as_ref().map_or(0, |s| s.len());
+        let mut slot = Slot { last_id, count, origin: Some(origin), segment };
+        while let Some(joined) = self.slots.back().and_then(|before| before.joined(&slot)) {
+            self.slots.pop_back();
+            slot = joined;
+        }
+        self.slots.push_back(slot);
+    }
+
+    /// What comes after `id`; `None` if nothing has yet.
+    pub fn read_after(&self, id: UpdateId) -> Option<Stretch> {
+        let slot = self.slots.get(self.index_after(id))?;
+        Some(match (&slot.segment, &slot.origin) {
+            (Some(segment), _) => Stretch::Here(segment.clone(), segment.count_through(id)),
+            (None, Some(origin)) => {
+                Stretch::OnTheLog(Recall { origin: origin.clone(), count: slot.count, last_id: slot.last_id })
+            }
+            (None, None) => unreachable!("a segment is evicted only if it has an origin"),
+        })
+    }
+
+    fn index_after(&self, id: UpdateId) -> usize {
+        self.slots.partition_point(|slot| slot.last_id <= id)
+    }
+
+    /// Lets go of the memory of the segment that ends with `last_id`, or was joined into one that goes further.
+    pub fn evict(&mut self, last_id: UpdateId) {
+        let index = self.slots.partition_point(|slot| slot.last_id < last_id);
+        if let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.origin.is_some()) {
+            slot.segment = None;
+        }
+    }
+
+    /// Puts `segment` in place of all.
+    pub fn replace(&mut self, segment: Segment) {
+        self.slots.clear();
+        if let Some(last_id) = segment.last_id() {
+            self.slots.push_back(Slot {
+                last_id,
+                count: segment.len(),
+                origin: None,
+                segment: Some(Arc::new(segment)),
+            });
+        }
+    }
+}
+
+impl Slot {
+    fn joined(&self, next: &Self) -> Option<Self> {
+        let segment = self.segment.as_ref()?.joined(next.segment.as_ref()?)?;
+        let (origin, further) = (self.origin.as_ref()?, next.origin.as_ref()?);
+        Some(Self {
+            last_id: next.last_id,
+            count: segment.len(),
+            origin: Some(Origin { to: further.to, ..origin.clone() }),
+            segment: Some(Arc::new(segment)),
+        })
+    }
+}

@@ -1,0 +1,556 @@
+//! The hub: what the API knows of all tasks, and the history that their watchers read.
+//!
+//! Feed it with [`Hub::handle`], then drain [`Hub::poll`]; call it again at [`Hub::deadline`]. What the log holds goes in;
+//! which watchers to wake comes out; everything else is a look. Replay and live are the same look,
+//! so there is no moment between them. A late or repeated input changes nothing.
+
+mod history;
+mod segment;
+mod view;
+
+pub use history::{Recall, Stretch};
+pub use segment::{Filter, Format, Gauge, Origin, Segment};
+pub use view::{ListKey, ListQuery, MAX_PAGE, PAGE, Page, Status, TaskView};
+
+use crate::id::{TaskId, UpdateId};
+use crate::log::{Delivered, Offset, Partition, Topic};
+use crate::problem::Problem;
+use crate::record::{ControlRecord, Kind, ProgressRecord, TaskRecord, Unreadable};
+use crate::time::{Instant, Now, Timestamp};
+use history::History;
+use segment::{SegmentBuilder, read_for};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The limits of a [`Hub`].
+#[derive(Clone, Debug)]
+pub struct HubConfig {
+    /// How long the history of a task stays after its end.
+    pub history: Duration,
+    /// How many bytes of history stay in memory; the rest is read back from the log.
+    pub history_memory: usize,
+    /// How long a task is known after its last update. At least as long as an idempotency key holds.
+    pub retention: Duration,
+    /// How many tasks may wait before a POST is refused.
+    pub max_queued: usize,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            history: Duration::from_hours(1),
+            history_memory: 256 << 20,
+            retention: Duration::from_hours(7 * 24),
+            max_queued: 100_000,
+        }
+    }
+}
+
+/// What a hub is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Records of `tasks`, `task-progress` or `task-control`.
+    Records(Delivered),
+    /// The tail of this topic has given all that was there as it began.
+    CaughtUp(Topic),
+    /// The [`Hub::deadline`] has come.
+    Timeout,
+}
+
+/// What a hub asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Something changed for those who watch this task, or wait for it.
+    Wake(TaskId),
+    /// A record could not be read, and was skipped.
+    Unreadable {
+        /// Where it is.
+        topic: Topic,
+        /// Where it is.
+        partition: Partition,
+        /// Where it is.
+        offset: Offset,
+        /// Why.
+        why: Unreadable,
+    },
+}
+
+/// What becomes of a submission.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Admission {
+    /// Append the record.
+    Append,
+    /// The task is there already, from an earlier POST with the same key and body.
+    Known,
+}
+
+/// What becomes of a STOP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopAdmission {
+    /// Append the record.
+    Append,
+    /// A STOP is on the log already.
+    Known,
+}
+
+/// What a watcher reads next.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// No such task is known.
+    Unknown,
+    /// Updates.
+    Stretch(Stretch),
+    /// Nothing yet: wait for [`Effect::Wake`].
+    Wait,
+    /// The watcher has read the terminal update.
+    End,
+}
+
+/// What the API knows of all tasks. See the module's words.
+#[derive(Debug)]
+pub struct Hub {
+    config: HubConfig,
+    tasks: BTreeMap<TaskId, Task>,
+    by_submission: BTreeSet<ListKey>,
+    timers: BTreeSet<(Instant, TaskId)>,
+    /// Segments in the order they came, by their last update: the first to leave memory.
+    resident: VecDeque<(TaskId, UpdateId)>,
+    /// What is known of tasks beside their history, in bytes.
+    records_bytes: usize,
+    gauge: Gauge,
+    queued: usize,
+    behind: BTreeSet<Topic>,
+    effects: VecDeque<Effect>,
+}
+
+#[derive(Debug)]
+struct Task {
+    record: Option<Arc<TaskRecord>>,
+    weight: usize,
+    listed: ListKey,
+    started_at: Option<Timestamp>,
+    ended: Option<End>,
+    stop_asked: bool,
+    retrying: bool,
+    active_at: Timestamp,
+    timer: Option<Instant>,
+    history: History,
+}
+
+/// What stays of a task's end when its history is gone.
+#[derive(Clone, Debug)]
+struct End {
+    at: Timestamp,
+    status: Status,
+    update: String,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    reason: Option<String>,
+    expired: bool,
+}
+
+impl Task {
+    fn status(&self) -> Status {
+        match &self.ended {
+            Some(end) => end.status,
+            None if self.stop_asked => Status::Stopping,
+            None if self.retrying => Status::Retrying,
+            None if self.started_at.is_some() => Status::Running,
+            None => Status::Queued,
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.ended.is_none() && self.started_at.is_none()
+    }
+}
+
+impl Hub {
+    /// A hub that knows nothing, and is not ready until its three topics are caught up.
+    pub fn new(config: HubConfig) -> Self {
+        Self {
+            config,
+            tasks: BTreeMap::new(),
+            by_submission: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            resident: VecDeque::new(),
+            records_bytes: 0,
+            gauge: Gauge::default(),
+            queued: 0,
+            behind: BTreeSet::from([Topic::Tasks, Topic::Progress, Topic::Control]),
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Takes an input in.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Records(records) => match records.topic {
+                Topic::Tasks => self.on_tasks(&records, now),
+                Topic::Progress => self.on_progress(&records, now),
+                Topic::Control => self.on_control(&records, now),
+                Topic::DeadLetters => {}
+            },
+            Input::CaughtUp(topic) => {
+                self.behind.remove(&topic);
+            }
+            Input::Timeout => self.on_timeout(now),
+        }
+        self.hold_memory();
+    }
+
+    /// The next effect.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to call [`Self::handle`] with [`Input::Timeout`]: a history or a task is due to go.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Whether everything that was on the log at the start is known.
+    pub fn ready(&self) -> bool {
+        self.behind.is_empty()
+    }
+
+    /// The gauge that counts history in memory; rebuilt segments weigh on it too.
+    pub const fn gauge(&self) -> &Gauge {
+        &self.gauge
+    }
+
+    /// How many bytes are held for histories and tasks.
+    pub fn bytes(&self) -> usize {
+        self.gauge.bytes() + self.records_bytes
+    }
+
+    /// What becomes of a task that a client submits.
+    pub fn admit(&self, record: &TaskRecord) -> Result<Admission, Problem> {
+        if let Some(known) = self.tasks.get(&record.task_id).and_then(|t| t.record.as_deref()) {
+            return if known.asks_the_same(record) { Ok(Admission::Known) } else { Err(Problem::key_reused()) };
+        }
+        if !self.ready() {
+            return Err(Problem::unavailable("the API is still reading the log", Duration::from_secs(1)));
+        }
+        if self.queued >= self.config.max_queued {
+            let detail = format!("{} tasks are waiting, as many as may", self.queued);
+            return Err(Problem::too_many(detail, Duration::from_secs(5)));
+        }
+        Ok(Admission::Append)
+    }
+
+    /// What becomes of a STOP for this task.
+    pub fn admit_stop(&self, id: &TaskId) -> Result<StopAdmission, Problem> {
+        let task = self.tasks.get(id).ok_or_else(|| Problem::no_such_task(id.as_str()))?;
+        match &task.ended {
+            Some(end) => Err(Problem::already_ended(id.as_str(), &end.update)),
+            None if task.stop_asked => Ok(StopAdmission::Known),
+            None => Ok(StopAdmission::Append),
+        }
+    }
+
+    /// What a watcher reads who has read up to `after`; [`UpdateId::default`] is before the first.
+    pub fn read(&self, id: &TaskId, after: UpdateId) -> Read {
+        let Some(task) = self.tasks.get(id) else { return Read::Unknown };
+        match task.history.read_after(after) {
+            Some(stretch) => Read::Stretch(stretch),
+            None if task.ended.is_some() => Read::End,
+            None => Read::Wait,
+        }
+    }
+
+    /// Makes again what left memory. `deliveries` are what the log still has of the range.
+    pub fn rebuild(id: &TaskId, recall: &Recall, deliveries: &[Delivered], gauge: &Gauge) -> Segment {
+        let mut builder = SegmentBuilder::new(recall.origin.before);
+        let mut taken = 0;
+        for delivery in deliveries {
+            for value in delivery.values.iter() {
+                let record = read_for(id, &delivery.key, value);
+                taken += usize::from(record.is_ok_and(|record| builder.push(&record, delivery.at)));
+            }
+        }
+        if taken == 0 && recall.count > 0 {
+            builder.push_truncated(recall.last_id, deliveries.last().map_or_else(Timestamp::default, |d| d.at));
+        }
+        builder.build(gauge)
+    }
+
+    /// The task as clients see it.
+    pub fn view(&self, id: &TaskId) -> Option<TaskView> {
+        self.tasks.get(id).map(|task| view_of(id, task))
+    }
+
+    /// The tasks that are asked for, the newest first.
+    pub fn list(&self, query: &ListQuery) -> Page {
+        let limit = if query.limit == 0 { PAGE } else { query.limit };
+        let from_here = match &query.after {
+            Some(after) => self.by_submission.range(..after.clone()),
+            None => self.by_submission.range(..),
+        };
+        let mut wanted = from_here.rev().filter(|(_, id)| {
+            let task = &self.tasks[id];
+            let record = task.record.as_deref();
+            query.wants(record.map(|r| r.project.as_str()), record.map(|r| r.kind.as_str()), task.status())
+        });
+        let keys: Vec<_> = wanted.by_ref().take(limit).collect();
+        let more = wanted.next().is_some();
+        Page {
+            next_cursor: keys.last().filter(|_| more).map(|key| view::write_cursor(key)),
+            tasks: keys.iter().map(|(_, id)| view_of(id, &self.tasks[id])).collect(),
+        }
+    }
+
+    fn on_tasks(&mut self, records: &Delivered, now: Now) {
+        for (index, value) in records.values.iter().enumerate() {
+            let record = TaskRecord::read(value).and_then(|record| {
+                let key: &[u8] = &records.key;
+                let right = key.is_empty() || key == record.task_id.as_str().as_bytes();
+                if right { Ok(record) } else { Err(Unreadable::wrong_key()) }
+            });
+            match record {
+                Ok(record) => self.on_task(record, value.len(), records.at, now),
+                Err(why) => self.unreadable(records, index, why),
+            }
+        }
+    }
+
+    fn on_task(&mut self, record: TaskRecord, bytes: usize, logged_at: Timestamp, now: Now) {
+        let id = record.task_id.clone();
+        let listed = (record.submitted_at.unwrap_or(logged_at), id.clone());
+        let task = self.task(&id, logged_at, now);
+        if task.record.is_some() {
+            return; // the first record of an id is the task; a second is the same POST once more
+        }
+        task.record = Some(Arc::new(record));
+        task.weight += bytes;
+        let waiting = task.is_waiting();
+        let old = std::mem::replace(&mut task.listed, listed.clone());
+        self.by_submission.remove(&old);
+        self.by_submission.insert(listed);
+        self.records_bytes += bytes;
+        self.queued += usize::from(waiting);
+        self.effects.push_back(Effect::Wake(id));
+    }
+
+    /// The task, made if this is the first that is heard of it.
+    fn task(&mut self, id: &TaskId, at: Timestamp, now: Now) -> &mut Task {
+        if !self.tasks.contains_key(id) {
+            let listed = (at, id.clone());
+            let timer = now.mono + self.config.retention;
+            let weight = size_of::<Task>() + 4 * id.as_str().len();
+            self.records_bytes += weight;
+            self.by_submission.insert(listed.clone());
+            self.timers.insert((timer, id.clone()));
+            let task = Task {
+                record: None,
+                weight,
+                listed,
+                started_at: None,
+                ended: None,
+                stop_asked: false,
+                retrying: false,
+                active_at: at,
+                timer: Some(timer),
+                history: History::default(),
+            };
+            self.tasks.insert(id.clone(), task);
+        }
+        self.tasks.get_mut(id).expect("it was just made")
+    }
+
+    fn on_control(&mut self, records: &Delivered, now: Now) {
+        for (index, value) in records.values.iter().enumerate() {
+            match ControlRecord::read(value) {
+                Ok(record) => {
+                    self.task(&record.task_id, records.at, now).stop_asked = true;
+                    self.effects.push_back(Effect::Wake(record.task_id));
+                }
+                Err(why) => self.unreadable(records, index, why),
+            }
+        }
+    }
+
+    fn unreadable(&mut self, records: &Delivered, index: usize, why: Unreadable) {
+        let (topic, partition, offset) = (records.topic, records.partition, records.base_offset + index as u64);
+        self.effects.push_back(Effect::Unreadable { topic, partition, offset, why });
+    }
+
+    /// The updates of one delivery: of one task, as a rule, as one segment.
+    fn on_progress(&mut self, records: &Delivered, now: Now) {
+        let mut index = 0;
+        let values: Vec<&[u8]> = records.values.iter().collect();
+        while index < values.len() {
+            match owner_of(&records.key, values[index]) {
+                Ok(id) => index += self.on_updates(&id, records, &values[index..], index, now),
+                Err(why) => {
+                    self.unreadable(records, index, why);
+                    index += 1;
+                }
+            }
+        }
+    }
+
+    /// The updates at the head of `values` that are this task's; returns how many. At least one is.
+    fn on_updates(&mut self, id: &TaskId, records: &Delivered, values: &[&[u8]], first: usize, now: Now) -> usize {
+        let gauge = self.gauge.clone();
+        let task = self.task(id, records.at, now);
+        let (waiting, before) = (task.is_waiting() && task.record.is_some(), task.history.filter());
+        let mut builder = SegmentBuilder::new(before);
+        let mut read = 0;
+        for value in values {
+            let Ok(record) = read_for(id, &records.key, value) else { break };
+            read += 1;
+            if builder.push(&record, records.at) {
+                task.note(&record, records.at);
+            }
+        }
+        let filter = builder.filter();
+        let segment = builder.build(&gauge);
+        task.active_at = task.active_at.max(records.at);
+        if let Some(last_id) = segment.last_id() {
+            let from = records.base_offset + first as u64;
+            let origin = Origin { partition: records.partition, from, to: from + read as u64, before };
+            task.history.push(segment, origin, filter);
+            let left_queue = waiting && !task.is_waiting();
+            let ended_at = task.ended.as_ref().map(|end| end.at);
+            self.queued -= usize::from(left_queue);
+            self.resident.push_back((id.clone(), last_id));
+            self.effects.push_back(Effect::Wake(id.clone()));
+            if let Some(at) = ended_at {
+                let age = now.wall.since(at);
+                self.set_timer(id, now.mono + self.config.history.saturating_sub(age));
+            }
+        }
+        read
+    }
+
+    fn set_timer(&mut self, id: &TaskId, at: Instant) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if let Some(old) = task.timer.replace(at) {
+            self.timers.remove(&(old, id.clone()));
+        }
+        self.timers.insert((at, id.clone()));
+    }
+
+    fn on_timeout(&mut self, now: Now) {
+        while let Some((at, id)) = self.timers.first().cloned().filter(|(at, _)| *at <= now.mono) {
+            self.timers.remove(&(at, id.clone()));
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            task.timer = None;
+            let quiet = now.wall.since(task.active_at);
+            let kept_for = self.config.retention.saturating_sub(quiet);
+            if task.ended.as_ref().is_some_and(|end| !end.expired && now.wall.since(end.at) >= self.config.history) {
+                self.expire(&id);
+                self.set_timer(&id, now.mono + kept_for);
+            } else if kept_for.is_zero() {
+                self.forget(&id);
+            } else {
+                // The wall clock was set back, or the task was heard of again.
+                let ended = task.ended.as_ref().filter(|end| !end.expired);
+                let due = ended.map_or(kept_for, |end| self.config.history.saturating_sub(now.wall.since(end.at)));
+                self.set_timer(&id, now.mono + due);
+            }
+        }
+    }
+
+    /// The history goes; what is left says so, and how the task ended.
+    fn expire(&mut self, id: &TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some((end, last)) = task.ended.as_mut().zip(task.history.filter().last()) else { return };
+        end.expired = true;
+        let mut builder = SegmentBuilder::default();
+        let kind = match end.status {
+            Status::Done => Kind::Done,
+            Status::Stopped => Kind::Stopped,
+            _ => Kind::Failed,
+        };
+        let terminal = ProgressRecord {
+            exit_code: end.exit_code,
+            signal: end.signal,
+            reason: end.reason.as_deref().map(Into::into),
+            ..ProgressRecord::new(id, last, kind, end.at, end.update.as_str())
+        };
+        builder.push(&terminal, end.at);
+        task.history.replace(builder.build(&self.gauge));
+        self.effects.push_back(Effect::Wake(id.clone()));
+    }
+
+    fn forget(&mut self, id: &TaskId) {
+        let Some(task) = self.tasks.remove(id) else { return };
+        self.by_submission.remove(&task.listed);
+        self.records_bytes -= task.weight;
+        self.queued -= usize::from(task.is_waiting() && task.record.is_some());
+        self.effects.push_back(Effect::Wake(id.clone()));
+    }
+
+    /// What outgrows its budget leaves memory, the oldest first; it is still on the log.
+    fn hold_memory(&mut self) {
+        while self.bytes() > self.config.history_memory {
+            let Some((id, last_id)) = self.resident.pop_front() else { break };
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.history.evict(last_id);
+            }
+        }
+    }
+}
+
+impl Task {
+    /// What an update that counts says of its task.
+    fn note(&mut self, record: &ProgressRecord<'_>, logged_at: Timestamp) {
+        let at = record.at.unwrap_or(logged_at);
+        let kind = record.kind.unwrap_or(Kind::Line);
+        match kind {
+            Kind::Started => self.retrying = false,
+            Kind::Retrying => self.retrying = true,
+            _ => {}
+        }
+        let began = !kind.is_terminal() || record.attempt.is_some_and(|attempt| attempt > 0);
+        if began {
+            self.started_at.get_or_insert(at);
+        }
+        let status = match kind {
+            Kind::Done => Status::Done,
+            Kind::Stopped => Status::Stopped,
+            Kind::Failed => Status::Failed,
+            _ => return,
+        };
+        self.ended = Some(End {
+            at,
+            status,
+            update: record.update.clone().into_owned(),
+            exit_code: record.exit_code,
+            signal: record.signal,
+            reason: record.reason.as_deref().map(str::to_owned),
+            expired: false,
+        });
+    }
+}
+
+/// The task that an update is of.
+fn owner_of(key: &[u8], value: &[u8]) -> Result<TaskId, Unreadable> {
+    let record = ProgressRecord::read(value)?;
+    let id: TaskId = record.task_id.parse().map_err(|bad: crate::id::BadName| Unreadable::bad_id(&bad))?;
+    if key.is_empty() || key == id.as_str().as_bytes() { Ok(id) } else { Err(Unreadable::wrong_key()) }
+}
+
+fn view_of(id: &TaskId, task: &Task) -> TaskView {
+    let record = task.record.as_deref();
+    let end = task.ended.as_ref();
+    TaskView {
+        task_id: id.clone(),
+        project: record.map(|r| r.project.clone()),
+        kind: record.map(|r| r.kind.clone()),
+        command: record.and_then(|r| r.command.clone()),
+        params: record.map(|r| r.params.clone()).unwrap_or_default(),
+        status: task.status(),
+        attempt: task.history.filter().last().map_or(0, |last| last.attempt),
+        last_update: end.map(|e| e.update.as_str()).or_else(|| task.history.last_text()).map(str::to_owned),
+        submitted_at: record.map(|_| task.listed.0),
+        started_at: task.started_at,
+        ended_at: end.map(|e| e.at),
+        exit_code: end.and_then(|e| e.exit_code),
+        signal: end.and_then(|e| e.signal),
+        reason: end.and_then(|e| e.reason.clone()),
+    }
+}

@@ -1,0 +1,402 @@
+//! A stretch of a task's history: updates that never change again, and the frames that they make.
+//!
+//! A frame is encoded at most once for each format, by the first who reads it, and shared by all after that.
+
+use crate::id::{TaskId, UpdateId};
+use crate::log::{Offset, Partition};
+use crate::process::Stream;
+use crate::record::{Kind, ProgressRecord, Unreadable};
+use crate::time::Timestamp;
+use bytes::Bytes;
+use serde::Serialize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// How frames are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    /// WebSocket text frames of the update's text: the plan's own.
+    Plain,
+    /// WebSocket text frames of a JSON object.
+    Json,
+    /// Server-sent events of the same JSON object.
+    Events,
+}
+
+const FORMATS: usize = 3;
+
+/// Counts the bytes that all segments hold, their encoded frames included.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge(Arc<AtomicUsize>);
+
+impl Gauge {
+    /// The bytes now.
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn subtract(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Which updates of a task count: each once, in order, none of a stale attempt, none after the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    last: Option<UpdateId>,
+    ended: bool,
+}
+
+/// What a [`Filter`] says of an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It does not count.
+    Drop,
+    /// It counts, as this. With a gap, updates before it are missing.
+    Take { id: UpdateId, gap: bool },
+}
+
+impl Filter {
+    /// The last update that counted.
+    pub const fn last(&self) -> Option<UpdateId> {
+        self.last
+    }
+
+    fn judge(&mut self, record: &ProgressRecord<'_>) -> Verdict {
+        let last = self.last.unwrap_or_default();
+        let attempt = record.attempt.unwrap_or(last.attempt.max(1));
+        if self.ended || attempt < last.attempt {
+            return Verdict::Drop;
+        }
+        let expected = if self.last.is_some() && attempt == last.attempt { last.seq + 1 } else { 1 };
+        let seq = record.seq.unwrap_or(expected);
+        if seq < expected {
+            return Verdict::Drop;
+        }
+        let id = UpdateId { attempt, seq };
+        let gap = seq > expected || attempt > last.attempt + 1;
+        self.last = Some(id);
+        self.ended = record.kind.is_some_and(Kind::is_terminal);
+        Verdict::Take { id, gap }
+    }
+}
+
+/// One update in a segment; its text ends at `end` of the segment's.
+#[derive(Clone, Debug)]
+struct Update {
+    id: UpdateId,
+    at: Timestamp,
+    kind: Kind,
+    stream: Option<Stream>,
+    end: u32,
+    rest: Option<Box<Rest>>,
+}
+
+/// What few updates have.
+#[derive(Clone, Debug, Default)]
+struct Rest {
+    cut: Option<u64>,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    reason: Option<String>,
+}
+
+/// The JSON of a frame.
+#[derive(Serialize)]
+struct Frame<'a> {
+    id: String,
+    attempt: u32,
+    seq: u64,
+    kind: &'static str,
+    update: &'a str,
+    at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<Stream>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cut: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+/// Where on the log a segment came from, and how to make it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The partition of `task-progress`.
+    pub partition: Partition,
+    /// The first record's offset.
+    pub from: Offset,
+    /// The offset after the last record.
+    pub to: Offset,
+    /// What had counted before it.
+    pub before: Filter,
+}
+
+/// Updates that never change again.
+#[derive(Debug)]
+pub struct Segment {
+    updates: Vec<Update>,
+    text: String,
+    encoded: [OnceLock<Encoded>; FORMATS],
+    gauge: Gauge,
+}
+
+#[derive(Debug)]
+struct Encoded {
+    bytes: Bytes,
+    ends: Vec<u32>,
+}
+
+impl Encoded {
+    fn weight(&self) -> usize {
+        self.bytes.len() + self.ends.len() * size_of::<u32>()
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        let encoded: usize = self.encoded.iter().filter_map(OnceLock::get).map(Encoded::weight).sum();
+        self.gauge.subtract(self.weight() + encoded);
+    }
+}
+
+impl Segment {
+    fn new(updates: Vec<Update>, text: String, gauge: Gauge) -> Self {
+        let segment = Self { updates, text, encoded: Default::default(), gauge };
+        segment.gauge.add(segment.weight());
+        segment
+    }
+
+    fn weight(&self) -> usize {
+        self.text.capacity() + self.updates.capacity() * size_of::<Update>() + size_of::<Self>()
+    }
+
+    /// How many updates it holds.
+    pub fn len(&self) -> usize {
+        self.updates.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.updates.is_empty()
+    }
+
+    /// The bytes of text in it.
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The id of the last update; `None` if there is none.
+    pub fn last_id(&self) -> Option<UpdateId> {
+        self.updates.last().map(|u| u.id)
+    }
+
+    /// Whether the last update ends the task: nothing comes after it.
+    pub fn ends_task(&self) -> bool {
+        self.updates.last().is_some_and(|u| u.kind.is_terminal())
+    }
+
+    /// The text of the last update.
+    pub fn last_text(&self) -> &str {
+        self.updates.len().checked_sub(1).map_or("", |last| self.text_of(last))
+    }
+
+    /// How many of its updates stand at or before `id`.
+    pub fn count_through(&self, id: UpdateId) -> usize {
+        self.updates.partition_point(|u| u.id <= id)
+    }
+
+    /// The frames from update number `first` on.
+    pub fn frames(&self, format: Format, first: usize) -> Bytes {
+        let encoded = self.encoded[format as usize].get_or_init(|| {
+            let encoded = self.encode(format);
+            self.gauge.add(encoded.weight());
+            encoded
+        });
+        match first.checked_sub(1).and_then(|before| encoded.ends.get(before)) {
+            None => encoded.bytes.clone(),
+            Some(start) => encoded.bytes.slice(*start as usize..),
+        }
+    }
+
+    /// The agent's own lines from update number `first` on, of one attempt or of all, each with its line feed.
+    pub fn lines(&self, attempt: Option<u32>, first: usize) -> Bytes {
+        let mut lines = Vec::with_capacity(self.text.len() + self.updates.len());
+        for (index, update) in self.updates.iter().enumerate().skip(first) {
+            if update.kind == Kind::Line && attempt.is_none_or(|wanted| wanted == update.id.attempt) {
+                lines.extend_from_slice(self.text_of(index).as_bytes());
+                lines.push(b'\n');
+            }
+        }
+        lines.into()
+    }
+
+    fn text_of(&self, index: usize) -> &str {
+        let start = index.checked_sub(1).map_or(0, |before| self.updates[before].end as usize);
+        &self.text[start..self.updates[index].end as usize]
+    }
+
+    fn encode(&self, format: Format) -> Encoded {
+        let mut bytes = Vec::with_capacity(self.text.len() + self.updates.len() * 4);
+        let mut ends = Vec::with_capacity(self.updates.len());
+        let mut json = Vec::new();
+        for (index, update) in self.updates.iter().enumerate() {
+            let text = self.text_of(index);
+            match format {
+                Format::Plain if matches!(update.kind, Kind::Stopping | Kind::Other) => {}
+                Format::Plain => append_text_frame(&mut bytes, text.as_bytes()),
+                Format::Json => {
+                    json.clear();
+                    update.append_json(text, &mut json);
+                    append_text_frame(&mut bytes, &json);
+                }
+                Format::Events => {
+                    let head = format!("id: {}\nevent: {}\ndata: ", update.id, update.kind.name());
+                    bytes.extend_from_slice(head.as_bytes());
+                    update.append_json(text, &mut bytes);
+                    bytes.extend_from_slice(b"\n\n");
+                }
+            }
+            ends.push(end_of(bytes.len()));
+        }
+        bytes.shrink_to_fit();
+        Encoded { bytes: bytes.into(), ends }
+    }
+
+    /// Both segments as one, if that is small enough to be worth a copy.
+    pub fn joined(&self, next: &Self) -> Option<Self> {
+        let worth = self.len() <= next.len()
+            && self.len() + next.len() <= MAX_JOINED_UPDATES
+            && self.text.len() + next.text.len() <= MAX_JOINED_BYTES;
+        if !worth {
+            return None;
+        }
+        let text = [self.text.as_str(), &next.text].concat();
+        let mut updates = Vec::with_capacity(self.len() + next.len());
+        updates.extend_from_slice(&self.updates);
+        let shift = end_of(self.text.len());
+        updates.extend(next.updates.iter().map(|u| Update { end: u.end + shift, ..u.clone() }));
+        Some(Self::new(updates, text, self.gauge.clone()))
+    }
+}
+
+/// A trickle of lines makes segments of one update; neighbours are joined up to these sizes, so that a long
+/// quiet task costs no more than a short loud one.
+const MAX_JOINED_UPDATES: usize = 1024;
+const MAX_JOINED_BYTES: usize = 64 * 1024;
+
+impl Update {
+    fn append_json(&self, text: &str, buffer: &mut Vec<u8>) {
+        let none = Rest::default();
+        let rest = self.rest.as_deref().unwrap_or(&none);
+        let frame = Frame {
+            id: self.id.to_string(),
+            attempt: self.id.attempt,
+            seq: self.id.seq,
+            kind: self.kind.name(),
+            update: text,
+            at: self.at,
+            stream: self.stream.filter(|s| *s == Stream::Stderr),
+            cut: rest.cut,
+            exit_code: rest.exit_code,
+            signal: rest.signal,
+            reason: rest.reason.as_deref(),
+        };
+        serde_json::to_writer(buffer, &frame).expect("a frame has string keys, and memory takes every write");
+    }
+}
+
+/// One unmasked, final text frame (RFC 6455, section 5.2).
+fn append_text_frame(buffer: &mut Vec<u8>, payload: &[u8]) {
+    buffer.push(0x81);
+    match payload.len() {
+        short @ 0..=125 => buffer.push(u8::try_from(short).expect("at most 125")),
+        medium @ 126..=0xffff => {
+            buffer.push(126);
+            buffer.extend_from_slice(&u16::try_from(medium).expect("at most 65,535").to_be_bytes());
+        }
+        long => {
+            buffer.push(127);
+            buffer.extend_from_slice(&(long as u64).to_be_bytes());
+        }
+    }
+    buffer.extend_from_slice(payload);
+}
+
+fn end_of(length: usize) -> u32 {
+    u32::try_from(length).expect("a segment is made of one delivery, far below 4 GiB")
+}
+
+/// Makes a segment of one task's updates.
+#[derive(Debug, Default)]
+pub struct SegmentBuilder {
+    filter: Filter,
+    updates: Vec<Update>,
+    text: String,
+}
+
+impl SegmentBuilder {
+    /// A builder for what comes after `filter`.
+    pub fn new(filter: Filter) -> Self {
+        Self { filter, updates: Vec::new(), text: String::new() }
+    }
+
+    /// Adds a record if it counts, and says whether it did.
+    pub fn push(&mut self, record: &ProgressRecord<'_>, logged_at: Timestamp) -> bool {
+        let Verdict::Take { id, gap } = self.filter.judge(record) else { return false };
+        let at = record.at.unwrap_or(logged_at);
+        if gap {
+            self.push_truncated(UpdateId { seq: id.seq - 1, ..id }, at);
+        }
+        let rest = Rest {
+            cut: record.cut,
+            exit_code: record.exit_code,
+            signal: record.signal,
+            reason: record.reason.as_deref().map(str::to_owned),
+        };
+        let has_rest = rest.cut.is_some() || rest.exit_code.is_some() || rest.signal.is_some() || rest.reason.is_some();
+        self.text.push_str(&record.update);
+        self.updates.push(Update {
+            id,
+            at,
+            kind: record.kind.unwrap_or(Kind::Line),
+            stream: record.stream,
+            end: end_of(self.text.len()),
+            rest: has_rest.then(|| Box::new(rest)),
+        });
+        true
+    }
+
+    /// Adds the API's own word that updates up to `id` are gone.
+    pub fn push_truncated(&mut self, id: UpdateId, at: Timestamp) {
+        self.text.push_str("[earlier updates are gone]");
+        let end = end_of(self.text.len());
+        self.updates.push(Update { id, at, kind: Kind::Truncated, stream: None, end, rest: None });
+    }
+
+    /// What has counted by now.
+    pub const fn filter(&self) -> Filter {
+        self.filter
+    }
+
+    /// The segment.
+    pub fn build(mut self, gauge: &Gauge) -> Segment {
+        self.text.shrink_to_fit();
+        self.updates.shrink_to_fit();
+        Segment::new(self.updates, self.text, gauge.clone())
+    }
+}
+
+/// Reads an update that must be of this task.
+pub fn read_for<'a>(task: &TaskId, key: &[u8], value: &'a [u8]) -> Result<ProgressRecord<'a>, Unreadable> {
+    let record = ProgressRecord::read(value)?;
+    let right = record.task_id == task.as_str() && (key.is_empty() || key == task.as_str().as_bytes());
+    if right { Ok(record) } else { Err(Unreadable::wrong_key()) }
+}

@@ -1,0 +1,176 @@
+//! What `GET /tasks` and `GET /tasks/{id}` say of a task, and how a list is asked for.
+
+use crate::id::TaskId;
+use crate::problem::{FieldError, Problem};
+use crate::time::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// How many tasks a page of the list has unless asked otherwise, and at most.
+pub const PAGE: usize = 50;
+/// See [`PAGE`].
+pub const MAX_PAGE: usize = 500;
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// On the log; no attempt has begun.
+    Queued,
+    /// An attempt has begun.
+    Running,
+    /// An attempt failed, and another will come.
+    Retrying,
+    /// A STOP is on the log.
+    Stopping,
+    /// It ended well.
+    Done,
+    /// It was stopped.
+    Stopped,
+    /// It failed for good.
+    Failed,
+}
+
+impl Status {
+    const ALL: [Self; 7] =
+        [Self::Queued, Self::Running, Self::Retrying, Self::Stopping, Self::Done, Self::Stopped, Self::Failed];
+
+    /// The name in JSON and in queries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Retrying => "retrying",
+            Self::Stopping => "stopping",
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether the task has ended.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Done | Self::Stopped | Self::Failed)
+    }
+}
+
+/// A task as clients see it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TaskView {
+    /// Its id.
+    pub task_id: TaskId,
+    /// Null if only its updates are still on the log.
+    pub project: Option<String>,
+    /// See `project`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The command of its type.
+    pub command: Option<String>,
+    /// What it was asked.
+    pub params: Map<String, Value>,
+    /// Where it stands.
+    pub status: Status,
+    /// The last attempt that began; 0 if none has.
+    pub attempt: u32,
+    /// The text of the last update.
+    pub last_update: Option<String>,
+    /// When it was submitted.
+    pub submitted_at: Option<Timestamp>,
+    /// When its first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// What its agent's process exited with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended its agent's process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A page of tasks, the newest first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Page {
+    /// The tasks.
+    pub tasks: Vec<TaskView>,
+    /// Where the next page begins; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// A task's place in the list: by when it was submitted, then by id.
+pub type ListKey = (Timestamp, TaskId);
+
+/// Which tasks a client wants to see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Of these projects; of all if empty.
+    pub projects: Vec<String>,
+    /// Of these types; of all if empty.
+    pub kinds: Vec<String>,
+    /// In one of these states; in any if empty.
+    pub statuses: Vec<Status>,
+    /// How many at most; 0 means [`PAGE`].
+    pub limit: usize,
+    /// Those after this one.
+    pub after: Option<ListKey>,
+}
+
+impl ListQuery {
+    /// Reads the fields of a query string, each a name and a value, both decoded.
+    pub fn read<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Problem> {
+        let mut query = Self::default();
+        let mut errors = Vec::new();
+        for (name, value) in fields {
+            if let Err(reason) = query.read_field(name, value) {
+                errors.push(FieldError::new(name, reason));
+            }
+        }
+        if errors.is_empty() { Ok(query) } else { Err(Problem::invalid(errors)) }
+    }
+
+    fn read_field(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "project" => self.projects.push(value.into()),
+            "type" => self.kinds.push(value.into()),
+            "status" => {
+                let status = Status::ALL.into_iter().find(|s| s.name() == value);
+                self.statuses.push(status.ok_or_else(|| {
+                    format!("{value:?} is not a status; there are: {}", Status::ALL.map(Status::name).join(", "))
+                })?);
+            }
+            "limit" => {
+                let limit = value.parse().ok().filter(|n| (1..=MAX_PAGE).contains(n));
+                self.limit = limit.ok_or_else(|| format!("must be a whole number from 1 to {MAX_PAGE}"))?;
+            }
+            "cursor" => {
+                self.after = Some(read_cursor(value).ok_or("is not a cursor; send back next_cursor as it came")?);
+            }
+            // A token in the query is the shell's business.
+            "access_token" => {}
+            _ => return Err("is not a filter; there are: project, type, status, limit, cursor".into()),
+        }
+        Ok(())
+    }
+
+    /// Whether the task is one of those wanted.
+    pub fn wants(&self, project: Option<&str>, kind: Option<&str>, status: Status) -> bool {
+        let among =
+            |wanted: &[String], is: Option<&str>| wanted.is_empty() || wanted.iter().any(|w| Some(w.as_str()) == is);
+        among(&self.projects, project)
+            && among(&self.kinds, kind)
+            && (self.statuses.is_empty() || self.statuses.contains(&status))
+    }
+}
+
+/// The cursor that a page ends with.
+pub fn write_cursor((at, id): &ListKey) -> String {
+    format!("{}.{id}", at.as_millis())
+}
+
+fn read_cursor(cursor: &str) -> Option<ListKey> {
+    let (millis, id) = cursor.split_once('.')?;
+    Some((Timestamp::from_millis(millis.parse().ok()?), id.parse().ok()?))
+}

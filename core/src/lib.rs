@@ -1,0 +1,21 @@
+//! The pure part of Baton: state machines that know nothing of I/O, clocks, threads or randomness.
+
+#![forbid(unsafe_code, clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros)]
+
+pub mod groups;
+pub mod hub;
+pub mod id;
+pub mod json;
+pub mod ledger;
+pub mod lines;
+pub mod log;
+pub mod problem;
+pub mod process;
+pub mod project;
+pub mod record;
+pub mod retry;
+pub mod run;
+pub mod submit;
+pub mod time;
+pub mod types;
+pub mod worker;

@@ -1,0 +1,102 @@
+//! What the core asks of a process, and what it hears of one.
+
+use crate::id::TaskId;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A process to be made: one attempt of one task.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Spawn {
+    /// Whose it is.
+    pub task_id: TaskId,
+    /// From 1.
+    pub attempt: u32,
+    /// The program, then its arguments. No shell reads them.
+    pub argv: Vec<String>,
+    /// What the project adds to the environment, checked by [`crate::project`]. May hold secrets.
+    pub env: Vec<(String, String)>,
+    /// The project's config as JSON, for the attempt's private file. May hold secrets.
+    pub project_file: String,
+}
+
+impl fmt::Debug for Spawn {
+    /// Leaves out what may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spawn")
+            .field("task_id", &self.task_id)
+            .field("attempt", &self.attempt)
+            .field("argv", &self.argv)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which of its two outputs a process wrote to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How a process is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM to the group: it may tidy up.
+    Terminate,
+    /// SIGKILL to all of it, at once.
+    Kill,
+}
+
+/// How a process ended. By then nothing of it is left: no child, no pipe, no file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// What the kernel said.
+    pub status: ExitStatus,
+    /// Something of it still lived, or held its output open, and was killed.
+    pub survivors_killed: bool,
+}
+
+/// What the kernel says of a process that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It exited by itself; 0 is success.
+    Code(i32),
+    /// It was ended by the signal of this number.
+    Signal(i32),
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(number) => match signal_name(*number) {
+                Some(name) => write!(f, "killed by signal {number} ({name})"),
+                None => write!(f, "killed by signal {number}"),
+            },
+        }
+    }
+}
+
+/// The names of the signals that end processes, by their numbers on Linux (`signal(7)`).
+fn signal_name(number: i32) -> Option<&'static str> {
+    Some(match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return None,
+    })
+}

@@ -1,0 +1,496 @@
+//! One run of one task: an attempt, from its claim to the outcome that its worker commits.
+//!
+//! Feed it with [`Run::handle`], then drain [`Run::poll`]; call it again at [`Run::deadline`]. A late or repeated input
+//! changes nothing. It never touches the ledger: what it hands over is an [`Ending`], and the worker decides the rest.
+
+use crate::id::{ProjectName, TaskId, UpdateId};
+use crate::lines::{Line, Splitter};
+use crate::log::{Partition, Values, ValuesBuilder};
+use crate::process::{Exit, ExitStatus, Signal, Spawn, Stream};
+use crate::project::Project;
+use crate::record::{Kind, ProgressRecord};
+use crate::retry::Backoff;
+use crate::time::{Instant, Now};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How many bytes of records wait for the log before the agent's pipe is left full.
+pub const MAX_PENDING: usize = 512 * 1024;
+/// How often a project's config is asked for before the task fails.
+pub const PROJECT_TRIES: u32 = 6;
+const PROJECT_WAIT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+const APPEND_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How many of the last lines a dead letter keeps, and how much of each.
+const LAST_LINES: usize = 20;
+const LAST_LINE_BYTES: usize = 1024;
+/// How much of the last line on standard error a failure's reason quotes.
+const QUOTED_BYTES: usize = 500;
+
+/// What a run is made of.
+#[derive(Clone, Debug)]
+pub struct RunSpec {
+    /// Whose.
+    pub task_id: TaskId,
+    /// Its task type, for those who read the logs.
+    pub kind: String,
+    /// The partition of `tasks` that it came from.
+    pub partition: Partition,
+    /// From 1.
+    pub attempt: u32,
+    /// Whose config the agent gets.
+    pub project: ProjectName,
+    /// The command line.
+    pub argv: Vec<String>,
+    /// How long the process may run.
+    pub timeout: Option<Duration>,
+    /// How long it has between SIGTERM and SIGKILL.
+    pub grace: Duration,
+    /// The longest line, in bytes.
+    pub max_line: usize,
+    /// For the jitter of its waits.
+    pub seed: u64,
+}
+
+/// What a run is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The attempt is durably counted, and its `Starting...` is on the log.
+    Counted,
+    /// The answer to [`Effect::Fetch`].
+    Fetched(Result<Project, Unfetched>),
+    /// The answer to [`Effect::Spawn`]: the process lives, or why there is none.
+    Spawned(Result<(), String>),
+    /// The process wrote.
+    Output(Stream, bytes::Bytes),
+    /// The process is gone, and everything of it.
+    Exited(Exit),
+    /// The answer to [`Effect::Append`]: the records are on the log, or why not.
+    Appended(Result<(), String>),
+    /// A client wants the task stopped.
+    Stop,
+    /// The worker is told to go: end it so that another worker may begin again; at once, or with its grace.
+    HandBack {
+        /// Without grace.
+        at_once: bool,
+    },
+    /// The claim is lost: end the process at once, and write nothing more.
+    Abandon,
+    /// The [`Run::deadline`] has come.
+    Timeout,
+}
+
+/// Why there is no config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfetched {
+    /// It is of no use to try again: a sentence.
+    ForGood(String),
+    /// It may work later: a sentence.
+    ForNow(String),
+}
+
+/// What a run asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Get the project's config.
+    Fetch(ProjectName),
+    /// Make the process.
+    Spawn(Spawn),
+    /// Signal the process.
+    Signal(Signal),
+    /// Append these records of `task-progress`. One append is asked for at a time.
+    Append(Values),
+    /// The run is over. Nothing comes after.
+    End(Ending),
+}
+
+/// How a run is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The task has ended; its lines are on the log.
+    Outcome(Outcome),
+    /// The attempt was broken off for another worker to begin anew; its lines are on the log.
+    HandedBack,
+    /// The claim was lost. Nothing may be written.
+    Abandoned,
+}
+
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// [`Kind::Done`], [`Kind::Stopped`] or [`Kind::Failed`].
+    pub kind: Kind,
+    /// The number of the terminal update within its attempt; 0 if that can't be known.
+    pub seq: u64,
+    /// Of a failure: why.
+    pub reason: Option<String>,
+    /// What the kernel said of the process, if there was one.
+    pub exit: Option<ExitStatus>,
+    /// The last lines of the attempt, for a dead letter.
+    pub last_lines: Vec<String>,
+}
+
+/// Why a process is being ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    HandBack,
+    TimedOut,
+    Stop,
+    Abandon,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The attempt is being counted, and the config fetched; nothing has been spawned.
+    Preparing {
+        counted: bool,
+        project: Option<Project>,
+        fetch_again_at: Option<Instant>,
+    },
+    /// The process is being made; what came meanwhile waits for it.
+    Spawning {
+        ended_by: Option<(Cause, bool)>,
+    },
+    /// The process lives.
+    Running {
+        times_out_at: Option<Instant>,
+    },
+    /// The group got SIGTERM; at `kill_at` it gets SIGKILL. `None`: it got that.
+    Stopping {
+        cause: Cause,
+        kill_at: Option<Instant>,
+    },
+    /// There is no process, or no longer; its lines are on their way to the log.
+    Flushing {
+        ending: Ending,
+    },
+    Over,
+}
+
+/// One run of one task. See the module's words.
+#[derive(Debug)]
+pub struct Run {
+    spec: RunSpec,
+    state: State,
+    effects: VecDeque<Effect>,
+    fetches: u32,
+    fetch_backoff: Backoff,
+    output: Output,
+}
+
+impl Run {
+    /// A run that asks for its project's config first.
+    pub fn new(spec: RunSpec) -> Self {
+        let effects = VecDeque::from([Effect::Fetch(spec.project.clone())]);
+        let fetch_backoff = Backoff::new(PROJECT_WAIT.0, PROJECT_WAIT.1, spec.seed);
+        let state = State::Preparing { counted: false, project: None, fetch_again_at: None };
+        let output = Output::new(&spec);
+        Self { spec, state, effects, fetches: 1, fetch_backoff, output }
+    }
+
+    /// Takes an input in.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Counted => self.on_counted(),
+            Input::Fetched(answer) => self.on_fetched(answer, now),
+            Input::Spawned(answer) => self.on_spawned(answer, now),
+            Input::Output(stream, bytes) => self.on_output(stream, &bytes, now),
+            Input::Exited(exit) => self.on_exited(&exit, now),
+            Input::Appended(answer) => self.output.appended(&answer, now),
+            Input::Stop => self.end(Cause::Stop, false, now),
+            Input::HandBack { at_once } => self.end(Cause::HandBack, at_once, now),
+            Input::Abandon => self.end(Cause::Abandon, true, now),
+            Input::Timeout => self.on_timeout(now),
+        }
+        self.flush();
+    }
+
+    /// The next effect.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to call [`Self::handle`] with [`Input::Timeout`].
+    pub fn deadline(&self) -> Option<Instant> {
+        let own = match &self.state {
+            State::Preparing { fetch_again_at, .. } => *fetch_again_at,
+            State::Running { times_out_at } => *times_out_at,
+            State::Stopping { kill_at, .. } => *kill_at,
+            State::Spawning { .. } | State::Flushing { .. } | State::Over => None,
+        };
+        [own, self.output.append_again_at].into_iter().flatten().min()
+    }
+
+    /// Whether there is room for output; if not, the process's pipes are left full.
+    pub fn wants_output(&self) -> bool {
+        self.output.lines.bytes() < MAX_PENDING
+    }
+
+    fn on_counted(&mut self) {
+        if let State::Preparing { counted, .. } = &mut self.state {
+            *counted = true;
+            self.spawn_if_ready();
+        }
+    }
+
+    fn on_fetched(&mut self, answer: Result<Project, Unfetched>, now: Now) {
+        let State::Preparing { project, fetch_again_at, .. } = &mut self.state else { return };
+        match answer {
+            Ok(config) => {
+                *project = Some(config);
+                self.spawn_if_ready();
+            }
+            Err(Unfetched::ForNow(_)) if self.fetches < PROJECT_TRIES => {
+                *fetch_again_at = Some(now.mono + self.fetch_backoff.wait());
+            }
+            Err(Unfetched::ForNow(why)) => self.fail(format!("{why} ({PROJECT_TRIES} tries)"), None),
+            Err(Unfetched::ForGood(why)) => self.fail(why, None),
+        }
+    }
+
+    fn spawn_if_ready(&mut self) {
+        let State::Preparing { counted: true, project: Some(project), .. } = &self.state else { return };
+        self.effects.push_back(Effect::Spawn(Spawn {
+            task_id: self.spec.task_id.clone(),
+            attempt: self.spec.attempt,
+            argv: self.spec.argv.clone(),
+            env: project.env().cloned().collect(),
+            project_file: project.to_json(),
+        }));
+        self.state = State::Spawning { ended_by: None };
+    }
+
+    fn on_spawned(&mut self, answer: Result<(), String>, now: Now) {
+        let State::Spawning { ended_by } = self.state else { return };
+        match (answer, ended_by) {
+            (Ok(()), None) => {
+                self.state = State::Running { times_out_at: self.spec.timeout.map(|timeout| now.mono + timeout) };
+            }
+            (Ok(()), Some((cause, at_once))) => self.signal(cause, at_once, now),
+            (Err(_), Some((cause, _))) => self.over_by(cause, None),
+            (Err(why), None) => self.fail(why, None),
+        }
+    }
+
+    fn on_output(&mut self, stream: Stream, bytes: &[u8], now: Now) {
+        match self.state {
+            State::Running { .. } => self.output.take(stream, bytes, now),
+            State::Stopping { cause, .. } if cause != Cause::Abandon => self.output.take(stream, bytes, now),
+            _ => {}
+        }
+    }
+
+    fn on_exited(&mut self, exit: &Exit, now: Now) {
+        let cause = match self.state {
+            State::Running { .. } => None,
+            State::Stopping { cause, .. } => Some(cause),
+            _ => return,
+        };
+        if cause != Some(Cause::Abandon) {
+            self.output.finish(now);
+        }
+        match (cause, exit.status) {
+            (Some(cause), status) => self.over_by(cause, Some(status)),
+            (None, ExitStatus::Code(0)) => self.over(Kind::Done, None, Some(exit.status)),
+            (None, status) => {
+                let quoted = if self.output.last_error.is_empty() { "" } else { ": " };
+                self.fail(format!("{status}{quoted}{}", self.output.last_error), Some(status));
+            }
+        }
+    }
+
+    /// Ends the run for this cause, if no stronger one ends it already.
+    fn end(&mut self, cause: Cause, at_once: bool, now: Now) {
+        match &mut self.state {
+            State::Preparing { .. } => self.over_by(cause, None),
+            State::Spawning { ended_by } => {
+                let earlier = ended_by.unwrap_or((cause, false));
+                *ended_by = Some((cause.max(earlier.0), at_once || earlier.1));
+            }
+            State::Running { .. } => self.signal(cause, at_once, now),
+            State::Stopping { cause: earlier, kill_at } => {
+                *earlier = cause.max(*earlier);
+                if at_once && kill_at.take().is_some() {
+                    self.effects.push_back(Effect::Signal(Signal::Kill));
+                }
+            }
+            State::Flushing { ending } if cause == Cause::Abandon => *ending = Ending::Abandoned,
+            State::Flushing { .. } | State::Over => {}
+        }
+        if cause == Cause::Abandon {
+            self.output.discard();
+        }
+    }
+
+    fn signal(&mut self, cause: Cause, at_once: bool, now: Now) {
+        let signal = if at_once { Signal::Kill } else { Signal::Terminate };
+        self.effects.push_back(Effect::Signal(signal));
+        self.state = State::Stopping { cause, kill_at: (!at_once).then(|| now.mono + self.spec.grace) };
+    }
+
+    fn on_timeout(&mut self, now: Now) {
+        let due = |at: &Option<Instant>| at.is_some_and(|at| at <= now.mono);
+        match &mut self.state {
+            State::Preparing { fetch_again_at, .. } if due(fetch_again_at) => {
+                *fetch_again_at = None;
+                self.fetches += 1;
+                self.effects.push_back(Effect::Fetch(self.spec.project.clone()));
+            }
+            State::Running { times_out_at } if due(times_out_at) => self.signal(Cause::TimedOut, false, now),
+            State::Stopping { kill_at, .. } if due(kill_at) => {
+                *kill_at = None;
+                self.effects.push_back(Effect::Signal(Signal::Kill));
+            }
+            _ => {}
+        }
+        if due(&self.output.append_again_at) {
+            self.output.append_again();
+        }
+    }
+
+    fn over_by(&mut self, cause: Cause, exit: Option<ExitStatus>) {
+        match cause {
+            Cause::Stop => self.over(Kind::Stopped, None, exit),
+            Cause::TimedOut => {
+                let timeout = self.spec.timeout.unwrap_or_default();
+                self.fail(format!("timed out after {timeout:?}"), exit);
+            }
+            Cause::HandBack => self.state = State::Flushing { ending: Ending::HandedBack },
+            Cause::Abandon => self.state = State::Flushing { ending: Ending::Abandoned },
+        }
+    }
+
+    fn fail(&mut self, reason: String, exit: Option<ExitStatus>) {
+        self.over(Kind::Failed, Some(reason), exit);
+    }
+
+    fn over(&mut self, kind: Kind, reason: Option<String>, exit: Option<ExitStatus>) {
+        let last_lines = self.output.last_lines.drain(..).collect();
+        let outcome = Outcome { kind, seq: self.output.next_seq, reason, exit, last_lines };
+        self.state = State::Flushing { ending: Ending::Outcome(outcome) };
+    }
+
+    /// Sends what the log has room for, and ends the run when there is nothing left to send.
+    fn flush(&mut self) {
+        if let Some(values) = self.output.next_append() {
+            self.effects.push_back(Effect::Append(values));
+        }
+        if matches!(self.state, State::Flushing { .. })
+            && self.output.is_flushed()
+            && let State::Flushing { ending } = std::mem::replace(&mut self.state, State::Over)
+        {
+            self.effects.push_back(Effect::End(ending));
+        }
+    }
+}
+
+/// What the process wrote, on its way to the log: lines, then records, one append at a time.
+#[derive(Debug)]
+struct Output {
+    task_id: TaskId,
+    attempt: u32,
+    next_seq: u64,
+    stdout: Splitter,
+    stderr: Splitter,
+    lines: ValuesBuilder,
+    /// What was asked to be appended, until the log has it.
+    in_flight: Option<Values>,
+    /// The log did not take `in_flight`: when to ask again.
+    append_again_at: Option<Instant>,
+    /// `in_flight` is to be asked for again now.
+    again: bool,
+    backoff: Backoff,
+    last_lines: VecDeque<String>,
+    last_error: String,
+}
+
+impl Output {
+    fn new(spec: &RunSpec) -> Self {
+        Self {
+            task_id: spec.task_id.clone(),
+            attempt: spec.attempt,
+            next_seq: 2, // 1 is `Starting...`, which the worker writes as it counts the attempt
+            stdout: Splitter::new(spec.max_line),
+            stderr: Splitter::new(spec.max_line),
+            lines: ValuesBuilder::default(),
+            in_flight: None,
+            append_again_at: None,
+            again: false,
+            backoff: Backoff::new(APPEND_WAIT.0, APPEND_WAIT.1, spec.seed),
+            last_lines: VecDeque::with_capacity(LAST_LINES),
+            last_error: String::new(),
+        }
+    }
+
+    fn take(&mut self, stream: Stream, bytes: &[u8], now: Now) {
+        self.with_splitter(stream, |splitter, each| splitter.feed(bytes, each), now);
+    }
+
+    fn finish(&mut self, now: Now) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            self.with_splitter(stream, |splitter, each| splitter.finish(each), now);
+        }
+    }
+
+    fn with_splitter(&mut self, stream: Stream, work: impl FnOnce(&mut Splitter, &mut dyn FnMut(Line<'_>)), now: Now) {
+        let Self { task_id, attempt, next_seq, stdout, stderr, lines, last_lines, last_error, .. } = self;
+        let splitter = if stream == Stream::Stdout { stdout } else { stderr };
+        work(splitter, &mut |line| {
+            let id = UpdateId { attempt: *attempt, seq: *next_seq };
+            *next_seq += 1;
+            if stream == Stream::Stderr && !line.text.trim().is_empty() {
+                replace(last_error, line.text.trim_end(), QUOTED_BYTES);
+            }
+            let mut last =
+                if last_lines.len() == LAST_LINES { last_lines.pop_front() } else { None }.unwrap_or_default();
+            replace(&mut last, &line.text, LAST_LINE_BYTES);
+            last_lines.push_back(last);
+            let record = ProgressRecord {
+                stream: (stream == Stream::Stderr).then_some(stream),
+                cut: (line.cut > 0).then_some(line.cut),
+                ..ProgressRecord::new(task_id, id, Kind::Line, now.wall, line.text)
+            };
+            lines.push_with(|buffer| record.write_to(buffer));
+        });
+    }
+
+    /// What to append now, if anything.
+    fn next_append(&mut self) -> Option<Values> {
+        if self.in_flight.is_none() && !self.lines.is_empty() {
+            self.in_flight = Some(self.lines.take());
+            self.again = true;
+        }
+        if std::mem::take(&mut self.again) { self.in_flight.clone() } else { None }
+    }
+
+    fn appended(&mut self, answer: &Result<(), String>, now: Now) {
+        if answer.is_ok() {
+            self.in_flight = None;
+            self.append_again_at = None;
+            self.backoff.reset();
+        } else if self.in_flight.is_some() {
+            self.append_again_at = Some(now.mono + self.backoff.wait());
+        }
+    }
+
+    fn append_again(&mut self) {
+        self.append_again_at = None;
+        self.again = self.in_flight.is_some();
+    }
+
+    fn discard(&mut self) {
+        self.lines.take();
+        self.in_flight = None;
+        self.append_again_at = None;
+        self.again = false;
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.in_flight.is_none() && self.lines.is_empty()
+    }
+}
+
+/// Puts the beginning of `text` in place of what `place` holds, without new memory where that can be helped.
+fn replace(place: &mut String, text: &str, max: usize) {
+    place.clear();
+    place.push_str(&text[..text.floor_char_boundary(max)]);
+}

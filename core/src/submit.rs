@@ -1,0 +1,132 @@
+//! What a POST becomes: a task record, or the reasons why not.
+
+use crate::id::{ProjectName, TaskId};
+use crate::json::read_strictly;
+use crate::problem::{FieldError, Problem};
+use crate::record::TaskRecord;
+use crate::time::Timestamp;
+use crate::types::TaskTypes;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+/// The longest `Idempotency-Key`, in bytes.
+pub const MAX_IDEMPOTENCY_KEY: usize = 255;
+/// The longest `timeout_s`: a year.
+pub const MAX_TIMEOUT_S: u64 = 366 * 24 * 3600;
+/// The most `max_attempts` that a task may ask for.
+pub const MAX_ATTEMPTS: u32 = 100;
+
+const FIELDS: [&str; 6] = ["project", "type", "command", "params", "timeout_s", "max_attempts"];
+
+/// Reads a submitted body. `random` names the task if no key does.
+pub fn read_submission(
+    body: &[u8],
+    key: Option<&str>,
+    types: &TaskTypes,
+    random: [u8; 16],
+    at: Timestamp,
+) -> Result<TaskRecord, Problem> {
+    let task_id = match key {
+        Some(key) => keyed_id(key)?,
+        None => TaskId::from_random(random),
+    };
+    let value = read_strictly(body).map_err(|e| Problem::not_json(e.to_string()))?;
+    let Value::Object(mut fields) = value else {
+        return Err(Problem::invalid_field(
+            "",
+            "the body must be an object: {\"project\", \"type\", \"command\"?, \"params\"}",
+        ));
+    };
+    let mut read = Fields { fields: &mut fields, errors: Vec::new() };
+    let record = TaskRecord {
+        task_id,
+        project: read.project(),
+        kind: read.text("type").unwrap_or_default(),
+        command: read.optional_text("command"),
+        params: read.params(),
+        submitted_at: Some(at),
+        timeout_s: read.whole("timeout_s", MAX_TIMEOUT_S),
+        max_attempts: read.whole("max_attempts", MAX_ATTEMPTS.into()).and_then(|n| u32::try_from(n).ok()),
+        idempotency_key: key.map(str::to_owned),
+    };
+    let mut errors = read.errors;
+    for name in fields.keys() {
+        errors.push(FieldError::new(name, format!("is not a field of a task; there are: {}", FIELDS.join(", "))));
+    }
+    if !errors.iter().any(|e| ["type", "command", "params"].contains(&e.field.as_str())) {
+        errors.extend(types.check(&record).err().into_iter().flatten());
+    }
+    if errors.is_empty() { Ok(record) } else { Err(Problem::invalid(errors)) }
+}
+
+/// The id that a key stands for, the same on every replica.
+fn keyed_id(key: &str) -> Result<TaskId, Problem> {
+    if key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY || !key.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return Err(Problem::bad_request(format!(
+            "Idempotency-Key must be 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters"
+        )));
+    }
+    let hash = Sha256::digest([b"baton idempotency key\0", key.as_bytes()].concat());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    Ok(TaskId::from_random(bytes))
+}
+
+/// Takes known fields out of an object, and notes what is wrong with them.
+struct Fields<'a> {
+    fields: &'a mut Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields<'_> {
+    /// The field, unless it is absent or null.
+    fn take(&mut self, name: &str) -> Option<Value> {
+        self.fields.shift_remove(name).filter(|value| !value.is_null())
+    }
+
+    fn wrong<T>(&mut self, name: &str, reason: impl Into<String>) -> Option<T> {
+        self.errors.push(FieldError::new(name, reason));
+        None
+    }
+
+    fn text(&mut self, name: &str) -> Option<String> {
+        match self.take(name) {
+            None => self.wrong(name, "is missing"),
+            Some(Value::String(text)) => Some(text),
+            Some(_) => self.wrong(name, "must be a string"),
+        }
+    }
+
+    fn optional_text(&mut self, name: &str) -> Option<String> {
+        match self.take(name) {
+            None => None,
+            Some(Value::String(text)) => Some(text),
+            Some(_) => self.wrong(name, "must be a string"),
+        }
+    }
+
+    fn project(&mut self) -> String {
+        let project = self.text("project").unwrap_or_default();
+        let said = self.errors.iter().any(|e| e.field == "project");
+        if let (false, Err(bad)) = (said, project.parse::<ProjectName>()) {
+            self.errors.push(FieldError::new("project", bad.to_string()));
+        }
+        project
+    }
+
+    fn params(&mut self) -> Map<String, Value> {
+        match self.take("params") {
+            None => Map::new(),
+            Some(Value::Object(params)) => params,
+            Some(_) => self.wrong("params", "must be an object").unwrap_or_default(),
+        }
+    }
+
+    fn whole(&mut self, name: &str, most: u64) -> Option<u64> {
+        let value = self.take(name)?;
+        match value.as_u64() {
+            Some(n) if (1..=most).contains(&n) => Some(n),
+            _ => self.wrong(name, format!("must be a whole number from 1 to {most}")),
+        }
+    }
+}

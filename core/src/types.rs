@@ -1,0 +1,320 @@
+//! Task types: the table that says which parameters a command takes and how each becomes arguments.
+//!
+//! Types are data. A value never becomes an option: that is this file's one promise, whatever the value.
+
+use crate::problem::FieldError;
+use crate::record::TaskRecord;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// The longest single argument that Linux takes, its closing NUL not counted (`MAX_ARG_STRLEN`).
+pub const MAX_ARGUMENT: usize = 131_071;
+
+/// All task types that are known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskTypes {
+    types: BTreeMap<String, TaskType>,
+}
+
+/// One task type: one command, or several by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskType {
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// The program and its first arguments, instead of the worker's own agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Vec<String>>,
+    /// The parameters of a type without commands.
+    #[serde(default)]
+    pub params: Vec<Param>,
+    /// The commands of a type that has some.
+    #[serde(default)]
+    pub commands: BTreeMap<String, Command>,
+}
+
+/// One command of a task type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// What it does.
+    #[serde(default)]
+    pub description: String,
+    /// Its parameters; arguments are built in this order.
+    #[serde(default)]
+    pub params: Vec<Param>,
+}
+
+/// One parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Param {
+    /// Its name in `params`. As an option it is written `--name`, with `-` for `_`.
+    pub name: String,
+    /// How it becomes arguments.
+    #[serde(rename = "as")]
+    pub shape: Shape,
+    /// What values it takes. A flag takes booleans.
+    #[serde(rename = "type", default)]
+    pub value: ValueType,
+    /// Whether a task must have it.
+    #[serde(default)]
+    pub required: bool,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// How a parameter becomes arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// `--name` if true, nothing if false.
+    Flag,
+    /// `--name value`.
+    Option,
+    /// `value`.
+    Positional,
+}
+
+/// What values a parameter takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ValueType {
+    /// Text without NUL.
+    #[default]
+    String,
+    /// A whole number of 64 bits.
+    Integer,
+    /// Any number.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+}
+
+impl Default for TaskTypes {
+    /// The three types of the box.
+    fn default() -> Self {
+        Self::from_toml(include_str!("types.toml")).expect("the table of the box is checked by a test")
+    }
+}
+
+impl TaskTypes {
+    /// Reads a table. The error says where, by line and column, or by the path of what is wrong.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
+        let table: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        for (name, kind) in &table.types {
+            kind.check(&format!("types.{name}"))?;
+        }
+        Ok(table)
+    }
+
+    /// This table, and `other`'s types in place of those of the same name.
+    #[must_use]
+    pub fn extended_by(mut self, other: Self) -> Self {
+        self.types.extend(other.types);
+        self
+    }
+
+    /// The types by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &TaskType)> {
+        self.types.iter().map(|(name, kind)| (name.as_str(), kind))
+    }
+
+    /// What is wrong with the task, field by field.
+    pub fn check(&self, task: &TaskRecord) -> Result<(), Vec<FieldError>> {
+        self.argv(&[], task).map(drop)
+    }
+
+    /// The command line of a task: the agent's own words, the type, the command, then what its parameters make.
+    ///
+    /// Positionals come first. If one of them begins with `-`, all of them come last, after `--`; an option's value that
+    /// begins with `-` is joined to its name by `=`.
+    pub fn argv(&self, agent: &[String], task: &TaskRecord) -> Result<Vec<String>, Vec<FieldError>> {
+        let kind = self.types.get(&task.kind).ok_or_else(|| {
+            vec![FieldError::new("type", format!("is not a task type; there are: {}", list(self.types.keys())))]
+        })?;
+        let params = kind.params_of(task.command.as_deref()).map_err(|e| vec![e])?;
+        let values = Values::check(params, &task.params)?;
+
+        let mut argv = kind.agent.as_deref().unwrap_or(agent).to_vec();
+        argv.push(task.kind.clone());
+        argv.extend(task.command.clone());
+        values.append_to(&mut argv);
+        Ok(argv)
+    }
+}
+
+impl TaskType {
+    fn check(&self, path: &str) -> Result<(), String> {
+        if !self.params.is_empty() && !self.commands.is_empty() {
+            return Err(format!("{path}: has both params and commands; give each command its params"));
+        }
+        if self.agent.as_ref().is_some_and(Vec::is_empty) {
+            return Err(format!("{path}.agent: must name a program"));
+        }
+        check_name(path, path.trim_start_matches("types."))?;
+        check_params(&self.params, path)?;
+        for (name, command) in &self.commands {
+            let path = format!("{path}.commands.{name}");
+            check_name(&path, name)?;
+            check_params(&command.params, &path)?;
+        }
+        Ok(())
+    }
+
+    fn params_of(&self, command: Option<&str>) -> Result<&[Param], FieldError> {
+        let some =
+            |what: &str| FieldError::new("command", format!("{what}; there are: {}", list(self.commands.keys())));
+        match (command, self.commands.is_empty()) {
+            (None, true) => Ok(&self.params),
+            (None, false) => Err(some("is missing")),
+            (Some(_), true) => Err(FieldError::new("command", "must be left out: this type has no commands")),
+            (Some(name), false) => self
+                .commands
+                .get(name)
+                .map(|c| c.params.as_slice())
+                .ok_or_else(|| some("is not a command of this type")),
+        }
+    }
+}
+
+/// Types, commands and parameters become arguments: none may look like an option.
+fn check_name(path: &str, name: &str) -> Result<(), String> {
+    let good = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if good {
+        Ok(())
+    } else {
+        Err(format!("{path}: {name:?} must be letters, digits, . _ -, and begin with a letter or a digit"))
+    }
+}
+
+fn check_params(params: &[Param], path: &str) -> Result<(), String> {
+    let mut seen = BTreeMap::new();
+    for (index, param) in params.iter().enumerate() {
+        let path = format!("{path}.params[{index}]");
+        check_name(&path, &param.name)?;
+        if let Some(first) = seen.insert(param.option(), index) {
+            return Err(format!("{path}: {:?} makes the same option as params[{first}]", param.name));
+        }
+        if param.shape == Shape::Flag && !matches!(param.value, ValueType::String | ValueType::Boolean) {
+            return Err(format!("{path}: a flag takes no {:?}", param.value));
+        }
+        let gap = index > 0
+            && param.shape == Shape::Positional
+            && param.required
+            && params[..index].iter().any(|p| p.shape == Shape::Positional && !p.required);
+        if gap {
+            return Err(format!("{path}: a required positional can't come after an optional one"));
+        }
+    }
+    Ok(())
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    names.map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl Param {
+    fn option(&self) -> String {
+        format!("--{}", self.name.replace('_', "-"))
+    }
+
+    /// The value as an argument; `None` for a flag that is off.
+    fn read(&self, value: &Value) -> Result<Option<String>, String> {
+        let wanted = if self.shape == Shape::Flag { ValueType::Boolean } else { self.value };
+        let text = match (wanted, value) {
+            (ValueType::String, Value::String(text)) => text.clone(),
+            (ValueType::Integer, Value::Number(n)) if n.is_i64() || n.is_u64() => n.to_string(),
+            (ValueType::Number, Value::Number(n)) => n.to_string(),
+            (ValueType::Boolean, Value::Bool(on)) => {
+                if self.shape == Shape::Flag && !on {
+                    return Ok(None);
+                }
+                on.to_string()
+            }
+            (ValueType::String, _) => return Err("must be a string".into()),
+            (ValueType::Integer, _) => return Err("must be a whole number".into()),
+            (ValueType::Number, _) => return Err("must be a number".into()),
+            (ValueType::Boolean, _) => return Err("must be true or false".into()),
+        };
+        if text.contains('\0') {
+            return Err("must not hold a NUL".into());
+        }
+        let longest = MAX_ARGUMENT - self.option().len() - 1;
+        if text.len() > longest {
+            return Err(format!("has {} bytes; an argument can have at most {longest}", text.len()));
+        }
+        Ok(Some(text))
+    }
+}
+
+/// The values of a command's parameters, each checked.
+struct Values<'a>(Vec<(&'a Param, String)>);
+
+impl<'a> Values<'a> {
+    fn check(params: &'a [Param], given: &Map<String, Value>) -> Result<Self, Vec<FieldError>> {
+        let mut values = Vec::new();
+        let mut errors = Vec::new();
+        for param in params {
+            let field = format!("params.{}", param.name);
+            match given.get(&param.name) {
+                None | Some(Value::Null) if param.required => errors.push(FieldError::new(field, "is missing")),
+                None | Some(Value::Null) => {}
+                Some(value) => match param.read(value) {
+                    Ok(Some(text)) => values.push((param, text)),
+                    Ok(None) => {}
+                    Err(reason) => errors.push(FieldError::new(field, reason)),
+                },
+            }
+        }
+        for (name, value) in given {
+            if !value.is_null() && !params.iter().any(|p| p.name == *name) {
+                let known = list(params.iter().map(|p| &p.name));
+                let known = if known.is_empty() { "there are none".into() } else { format!("there are: {known}") };
+                errors.push(FieldError::new(
+                    format!("params.{name}"),
+                    format!("is not a parameter of this command; {known}"),
+                ));
+            }
+        }
+        if let Some(gap) = optional_gap(params, &values) {
+            errors.push(gap);
+        }
+        if errors.is_empty() { Ok(Self(values)) } else { Err(errors) }
+    }
+
+    fn append_to(self, argv: &mut Vec<String>) {
+        let (positionals, options): (Vec<_>, Vec<_>) =
+            self.0.into_iter().partition(|(p, _)| p.shape == Shape::Positional);
+        let guarded = positionals.iter().any(|(_, value)| value.starts_with('-'));
+        let mut positionals: Vec<String> = positionals.into_iter().map(|(_, value)| value).collect();
+        if !guarded {
+            argv.append(&mut positionals);
+        }
+        for (param, value) in options {
+            match param.shape {
+                Shape::Flag => argv.push(param.option()),
+                _ if value.starts_with('-') => argv.push(format!("{}={value}", param.option())),
+                _ => argv.extend([param.option(), value]),
+            }
+        }
+        if guarded {
+            argv.push("--".into());
+            argv.append(&mut positionals);
+        }
+    }
+}
+
+/// A positional that is given after one that is not would take its place.
+fn optional_gap(params: &[Param], values: &[(&Param, String)]) -> Option<FieldError> {
+    let given = |param: &&Param| values.iter().any(|(p, _)| p.name == param.name);
+    let mut positionals = params.iter().filter(|p| p.shape == Shape::Positional).skip_while(given);
+    let missing = positionals.next()?;
+    let after = positionals.find(given)?;
+    Some(FieldError::new(format!("params.{}", missing.name), format!("is missing, while {} is given", after.name)))
+}

@@ -1,0 +1,189 @@
+//! One claim: a partition of `tasks` that this worker owns for now, its ledger, what waits in it, and the steps that
+//! move the ledger. Steps of one claim are taken one after the other; what comes meanwhile goes with the next.
+
+use super::RunId;
+use crate::id::TaskId;
+use crate::ledger::Ledger;
+use crate::log::{Batch, Committed, Epoch, Offset, Partition, Step};
+use crate::record::TaskRecord;
+use crate::time::{Instant, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How many tasks, and how many bytes of them, a claim reads ahead, so that a STOP finds them before their turn comes.
+pub const READ_AHEAD_TASKS: usize = 10_000;
+/// See [`READ_AHEAD_TASKS`].
+pub const READ_AHEAD_BYTES: usize = 16 * 1024 * 1024;
+
+/// A record of `tasks` that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub at: Timestamp,
+    pub bytes: usize,
+    pub what: What,
+}
+
+/// What a record of `tasks` turned out to be.
+#[derive(Debug)]
+pub(super) enum What {
+    /// A task that waits for a slot.
+    Task(Arc<TaskRecord>),
+    /// A task that was stopped before its turn came.
+    Stopped(Arc<TaskRecord>),
+    /// The second record of a task: a POST that was sent twice.
+    Again,
+    /// Not a task.
+    Unreadable { text: String, why: String },
+}
+
+impl What {
+    /// Whether it wants a slot; all others end as soon as the ledger has room.
+    pub const fn wants_slot(&self) -> bool {
+        matches!(self, Self::Task(_))
+    }
+}
+
+/// What follows when a step is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The run's attempt is counted.
+    Counted(RunId),
+    /// The run is over, and its slot is free.
+    Freed(RunId),
+}
+
+/// See the module's words.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub partition: Partition,
+    pub epoch: Epoch,
+    pub ledger: Ledger,
+    pub waiting: BTreeMap<Offset, Waiting>,
+    /// Which of `waiting` want no slot.
+    pub slotless: BTreeSet<Offset>,
+    pub waiting_bytes: usize,
+    pub running: BTreeMap<Offset, RunId>,
+    /// Every task read so far, so that a second record is known for what it is.
+    pub seen: BTreeSet<TaskId>,
+    pub paused: bool,
+    pub revoked: bool,
+    /// The offset that is read next.
+    next: Offset,
+    batches: Vec<Batch>,
+    thens: Vec<Then>,
+    changed: bool,
+    in_flight: Option<(Step, Vec<Then>)>,
+    /// The log did not take the step in flight: when to ask again.
+    pub step_again_at: Option<Instant>,
+}
+
+impl Claim {
+    pub fn new(partition: Partition, epoch: Epoch, ledger: Ledger) -> Self {
+        Self {
+            partition,
+            epoch,
+            next: ledger.watermark(),
+            ledger,
+            waiting: BTreeMap::new(),
+            slotless: BTreeSet::new(),
+            waiting_bytes: 0,
+            running: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            paused: false,
+            revoked: false,
+            batches: Vec::new(),
+            thens: Vec::new(),
+            changed: false,
+            in_flight: None,
+            step_again_at: None,
+        }
+    }
+
+    /// A record was read at `offset`. Returns whether it is still to be dealt with.
+    pub fn read(&mut self, offset: Offset) -> bool {
+        if offset > self.next {
+            // Offsets have gaps where the log keeps its own marks: nothing to wait for.
+            self.ledger.end_range(self.next..offset);
+        }
+        let again = offset < self.next && offset >= self.ledger.watermark();
+        self.next = self.next.max(offset + 1);
+        !again && !self.ledger.has_ended(offset)
+    }
+
+    pub fn wait(&mut self, offset: Offset, waiting: Waiting) {
+        self.waiting_bytes += waiting.bytes;
+        if !waiting.what.wants_slot() {
+            self.slotless.insert(offset);
+        }
+        self.waiting.insert(offset, waiting);
+    }
+
+    pub fn take(&mut self, offset: Offset) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&offset)?;
+        self.waiting_bytes -= waiting.bytes;
+        self.slotless.remove(&offset);
+        Some(waiting)
+    }
+
+    /// The oldest task here, if one waits for a slot and the ledger has room for it.
+    pub fn oldest(&self) -> Option<(Timestamp, Partition, Offset)> {
+        let (offset, waiting) = self.waiting.iter().find(|(_, waiting)| waiting.what.wants_slot())?;
+        (!self.revoked && self.has_room(*offset)).then_some((waiting.at, self.partition, *offset))
+    }
+
+    /// Whether what waits at `offset` may begin or end: it is the oldest here, or the ledger's text has room.
+    pub fn has_room(&self, offset: Offset) -> bool {
+        offset == self.ledger.watermark() || self.ledger.has_room_for(1)
+    }
+
+    /// Goes with the next step.
+    pub fn add(&mut self, batches: impl IntoIterator<Item = Batch>, then: Option<Then>) {
+        self.batches.extend(batches);
+        self.thens.extend(then);
+        self.changed = true;
+    }
+
+    /// The next step, if there is something to commit and none is in flight.
+    pub fn next_step(&mut self) -> Option<Step> {
+        if self.in_flight.is_some() || !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        let step = Step {
+            partition: self.partition,
+            epoch: self.epoch,
+            batches: std::mem::take(&mut self.batches),
+            committed: Committed { offset: self.ledger.watermark(), metadata: self.ledger.write() },
+        };
+        self.in_flight = Some((step.clone(), std::mem::take(&mut self.thens)));
+        Some(step)
+    }
+
+    /// The step in flight is durable: what follows.
+    pub fn stepped(&mut self) -> Vec<Then> {
+        self.step_again_at = None;
+        self.in_flight.take().map(|(_, thens)| thens).unwrap_or_default()
+    }
+
+    /// The step in flight, to be asked for again.
+    pub fn step_again(&mut self) -> Option<Step> {
+        self.step_again_at = None;
+        self.in_flight.as_ref().map(|(step, _)| step.clone())
+    }
+
+    /// Whether nothing runs, and nothing is left to commit.
+    pub fn is_quiet(&self) -> bool {
+        self.running.is_empty() && self.in_flight.is_none() && !self.changed
+    }
+
+    /// Whether to stop reading, or to go on: `None` to leave it as it is.
+    pub fn pause_or_resume(&mut self) -> Option<bool> {
+        let (tasks, bytes) = (self.waiting.len(), self.waiting_bytes);
+        let full = tasks >= READ_AHEAD_TASKS || bytes >= READ_AHEAD_BYTES;
+        let roomy = tasks <= READ_AHEAD_TASKS / 2 && bytes <= READ_AHEAD_BYTES / 2;
+        let pause = if self.paused { !roomy } else { full };
+        (pause != self.paused).then(|| {
+            self.paused = pause;
+            pause
+        })
+    }
+}

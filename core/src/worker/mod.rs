@@ -1,0 +1,605 @@
+//! The worker: claims partitions of `tasks`, gives their tasks slots, and commits what became of them.
+//!
+//! Feed it with [`Worker::handle`], then drain [`Worker::poll`]; call it again at [`Worker::deadline`]. A late or repeated
+//! input changes nothing. The committed watermark never passes a task whose terminal update is not in the same
+//! step or an earlier one: there is no other way from here to the ledger.
+
+mod claim;
+mod stops;
+
+pub use claim::{READ_AHEAD_BYTES, READ_AHEAD_TASKS};
+
+use crate::id::{ProjectName, TaskId, UpdateId};
+use crate::ledger::Ledger;
+use crate::log::{Batch, Delivered, Epoch, Offset, Partition, Step, Topic};
+use crate::problem::FieldError;
+use crate::process::ExitStatus;
+use crate::record::{ControlRecord, DeadLetter, Kind, ProgressRecord, TaskRecord, Unreadable};
+use crate::retry::Backoff;
+use crate::run::{Ending, Input as RunInput, Outcome, RunSpec};
+use crate::time::{Instant, Now, Timestamp};
+use crate::types::TaskTypes;
+use claim::{Claim, Then, Waiting, What};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use stops::Stops;
+
+/// How a worker works.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// How many tasks run at a time.
+    pub slots: usize,
+    /// The agent's program and its first arguments.
+    pub agent: Vec<String>,
+    /// The task types that are known.
+    pub types: TaskTypes,
+    /// How many attempts may be begun, unless the task says otherwise.
+    pub max_attempts: u32,
+    /// How long a process has between SIGTERM and SIGKILL.
+    pub grace: Duration,
+    /// How long runs may go on once the worker is told to go.
+    pub drain_timeout: Duration,
+    /// The longest line, in bytes.
+    pub max_line: usize,
+    /// For jitter.
+    pub seed: u64,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            slots: 1,
+            agent: vec!["python".into(), "agent.py".into()],
+            types: TaskTypes::default(),
+            max_attempts: 3,
+            grace: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(30),
+            max_line: 64 * 1024,
+            seed: 0,
+        }
+    }
+}
+
+/// Names a run within its worker.
+pub type RunId = u64;
+
+/// What a worker is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A partition is this worker's.
+    Claimed {
+        /// Which.
+        partition: Partition,
+        /// Fences all steps of earlier claims.
+        epoch: Epoch,
+        /// What the last owner committed.
+        offset: Offset,
+        /// The ledger that stands with it.
+        metadata: String,
+    },
+    /// The partition is to go to another worker.
+    Revoked(Partition),
+    /// The partition is gone.
+    Lost(Partition),
+    /// Records of `tasks` or `task-control`.
+    Records(Delivered),
+    /// All STOPs that were on the log at the start are known.
+    StopsCaughtUp,
+    /// A run is over.
+    Ended(RunId, Ending),
+    /// The answer to [`Effect::Step`].
+    Stepped(Partition, Epoch, Result<(), Unstepped>),
+    /// Take no new task; hand back what still runs after the drain timeout.
+    Drain,
+    /// Hand back everything at once.
+    Halt,
+    /// The [`Worker::deadline`] has come.
+    Timeout,
+}
+
+/// Why a step did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unstepped {
+    /// The claim is gone.
+    Fenced,
+    /// It may work later.
+    ForNow,
+}
+
+/// What a worker asks for.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Take the atomic step, and say how it went.
+    Step(Step),
+    /// Begin a run.
+    Start(RunId, RunSpec),
+    /// Tell a run something.
+    Tell(RunId, RunInput),
+    /// Give no records of the partition for now.
+    Pause(Partition),
+    /// Give records of the partition again.
+    Resume(Partition),
+    /// Give the claim up.
+    Release(Partition),
+    /// A record can't be read, and was skipped or dead-lettered.
+    Unreadable {
+        /// Where it is.
+        topic: Topic,
+        /// Where it is.
+        partition: Partition,
+        /// Where it is.
+        offset: Offset,
+        /// Why.
+        why: String,
+    },
+    /// The ledger of a partition can't be read; its tasks wait until that is put right.
+    Unusable(Partition, String),
+    /// A task has ended.
+    Report {
+        /// Which.
+        task_id: TaskId,
+        /// The attempt that ended it.
+        attempt: u32,
+        /// How: [`Kind::Done`], [`Kind::Stopped`] or [`Kind::Failed`].
+        kind: Kind,
+        /// What the kernel said of its process, if there was one.
+        exit: Option<ExitStatus>,
+    },
+    /// Everything is committed and nothing runs: the worker may go.
+    Leave,
+}
+
+/// A worker. See the module's words.
+#[derive(Debug)]
+pub struct Worker {
+    config: WorkerConfig,
+    claims: BTreeMap<Partition, Claim>,
+    runs: BTreeMap<RunId, Running>,
+    next_run: RunId,
+    /// Where each task is that waits or runs here.
+    places: BTreeMap<TaskId, (Partition, Offset)>,
+    stops: Stops,
+    going: Going,
+    step_backoff: Backoff,
+    effects: VecDeque<Effect>,
+}
+
+#[derive(Debug)]
+struct Running {
+    partition: Partition,
+    offset: Offset,
+    attempt: u32,
+    record: Arc<TaskRecord>,
+    /// The run is over; its slot is free once that is durable.
+    over: bool,
+}
+
+/// Whether the worker is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Going {
+    No,
+    /// At the deadline, what still runs is handed back; `None` once that was done.
+    Draining(Option<Instant>),
+    Gone,
+}
+
+impl Worker {
+    /// A worker that has claimed nothing, and runs nothing until it knows all STOPs.
+    pub fn new(config: WorkerConfig) -> Self {
+        let step_backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2), config.seed);
+        Self {
+            config,
+            claims: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            next_run: 1,
+            places: BTreeMap::new(),
+            stops: Stops::default(),
+            going: Going::No,
+            step_backoff,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Takes an input in.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Claimed { partition, epoch, offset, metadata } => {
+                self.on_claimed(partition, epoch, offset, &metadata);
+            }
+            Input::Revoked(partition) => self.on_revoked(partition),
+            Input::Lost(partition) => self.on_lost(partition),
+            Input::Records(records) if records.topic == Topic::Control => self.on_control(&records),
+            Input::Records(records) => self.on_tasks(&records),
+            Input::StopsCaughtUp => self.stops.caught_up(),
+            Input::Ended(run, ending) => self.on_ended(run, ending, now),
+            Input::Stepped(partition, epoch, answer) => self.on_stepped(partition, epoch, answer, now),
+            Input::Drain if self.going == Going::No => {
+                self.going = Going::Draining(Some(now.mono + self.config.drain_timeout));
+            }
+            Input::Drain => {}
+            Input::Halt => self.hand_back(true),
+            Input::Timeout => self.on_timeout(now),
+        }
+        self.settle(now);
+    }
+
+    /// The next effect.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to call [`Self::handle`] with [`Input::Timeout`].
+    pub fn deadline(&self) -> Option<Instant> {
+        let steps = self.claims.values().filter_map(|claim| claim.step_again_at).min();
+        let drain = if let Going::Draining(at) = self.going { at } else { None };
+        [steps, drain].into_iter().flatten().min()
+    }
+
+    fn on_claimed(&mut self, partition: Partition, epoch: Epoch, offset: Offset, metadata: &str) {
+        self.on_lost(partition);
+        match Ledger::read(offset, metadata) {
+            Ok(ledger) => {
+                self.claims.insert(partition, Claim::new(partition, epoch, ledger));
+            }
+            Err(bad) => self.effects.push_back(Effect::Unusable(partition, bad.to_string())),
+        }
+    }
+
+    /// What waits can wait elsewhere; what runs is handed back, and the claim is released when that is committed.
+    fn on_revoked(&mut self, partition: Partition) {
+        let Some(claim) = self.claims.get_mut(&partition) else {
+            self.effects.push_back(Effect::Release(partition));
+            return;
+        };
+        claim.revoked = true;
+        for run in claim.running.values() {
+            self.effects.push_back(Effect::Tell(*run, RunInput::HandBack { at_once: false }));
+        }
+    }
+
+    fn on_lost(&mut self, partition: Partition) {
+        let Some(claim) = self.claims.remove(&partition) else { return };
+        self.places.retain(|_, (place, _)| *place != partition);
+        for run in claim.running.values() {
+            if self.runs.get(run).is_some_and(|running| running.over) {
+                self.runs.remove(run);
+            } else {
+                self.effects.push_back(Effect::Tell(*run, RunInput::Abandon));
+            }
+        }
+    }
+
+    fn on_control(&mut self, records: &Delivered) {
+        for (index, value) in records.values.iter().enumerate() {
+            match ControlRecord::read(value) {
+                Ok(record) => self.on_stop(&record.task_id),
+                Err(why) => {
+                    let offset = records.base_offset + index as u64;
+                    self.unreadable(records, offset, why.to_string());
+                }
+            }
+        }
+    }
+
+    fn on_stop(&mut self, id: &TaskId) {
+        self.stops.insert(id.clone());
+        let Some((partition, offset)) = self.places.get(id) else { return };
+        let Some(claim) = self.claims.get_mut(partition) else { return };
+        if let Some(run) = claim.running.get(offset) {
+            self.effects.push_back(Effect::Tell(*run, RunInput::Stop));
+        } else if let Some(waiting) = claim.waiting.get_mut(offset)
+            && let What::Task(record) = &waiting.what
+        {
+            waiting.what = What::Stopped(record.clone());
+            claim.slotless.insert(*offset);
+        }
+    }
+
+    fn unreadable(&mut self, records: &Delivered, offset: Offset, why: String) {
+        let (topic, partition) = (records.topic, records.partition);
+        self.effects.push_back(Effect::Unreadable { topic, partition, offset, why });
+    }
+
+    fn on_tasks(&mut self, records: &Delivered) {
+        let Some(mut claim) = self.claims.remove(&records.partition) else { return };
+        for (index, value) in records.values.iter().enumerate() {
+            let offset = records.base_offset + index as u64;
+            let open = claim.read(offset);
+            let record = read_task(&records.key, value);
+            let first = record.as_ref().is_ok_and(|record| claim.seen.insert(record.task_id.clone()));
+            if !open {
+                continue;
+            }
+            let what = match record {
+                Ok(_) if !first => What::Again,
+                Ok(record) => {
+                    self.places.insert(record.task_id.clone(), (records.partition, offset));
+                    let stopped = self.stops.contains(&record.task_id);
+                    let record = Arc::new(record);
+                    if stopped { What::Stopped(record) } else { What::Task(record) }
+                }
+                Err(why) => {
+                    self.unreadable(records, offset, why.to_string());
+                    let text = String::from_utf8_lossy(value);
+                    let text = text[..text.floor_char_boundary(MAX_UNREADABLE)].to_owned();
+                    What::Unreadable { text, why: why.to_string() }
+                }
+            };
+            claim.wait(offset, Waiting { at: records.at, bytes: value.len(), what });
+        }
+        self.claims.insert(records.partition, claim);
+    }
+
+    fn on_ended(&mut self, run: RunId, ending: Ending, now: Now) {
+        let Some(running) = self.runs.get_mut(&run).filter(|running| !running.over) else { return };
+        running.over = true;
+        let (partition, offset, attempt) = (running.partition, running.offset, running.attempt);
+        let record = running.record.clone();
+        let owner = self.claims.get_mut(&partition).filter(|claim| claim.running.get(&offset) == Some(&run));
+        match (owner, ending) {
+            (Some(claim), Ending::Outcome(outcome)) => {
+                claim.ledger.end(offset);
+                let terminal = Terminal { record: &record, attempt, attempts: attempt, outcome };
+                claim.add(terminal.batches(now.wall), Some(Then::Freed(run)));
+                self.effects.push_back(terminal.report());
+            }
+            (Some(claim), Ending::HandedBack) => {
+                claim.ledger.hand_back(offset);
+                claim.add([], Some(Then::Freed(run)));
+            }
+            // Nothing may be written for a claim that is gone.
+            (_, _) => {
+                self.runs.remove(&run);
+            }
+        }
+    }
+
+    fn on_stepped(&mut self, partition: Partition, epoch: Epoch, answer: Result<(), Unstepped>, now: Now) {
+        let Some(claim) = self.claims.get_mut(&partition).filter(|claim| claim.epoch == epoch) else { return };
+        match answer {
+            Ok(()) => {
+                self.step_backoff.reset();
+                for then in claim.stepped() {
+                    match then {
+                        Then::Counted(run) => self.effects.push_back(Effect::Tell(run, RunInput::Counted)),
+                        Then::Freed(run) => {
+                            if let Some(running) = self.runs.remove(&run) {
+                                claim.running.remove(&running.offset);
+                                self.places.remove(&running.record.task_id);
+                            }
+                        }
+                    }
+                }
+            }
+            Err(Unstepped::Fenced) => self.on_lost(partition),
+            Err(Unstepped::ForNow) => claim.step_again_at = Some(now.mono + self.step_backoff.wait()),
+        }
+    }
+
+    fn on_timeout(&mut self, now: Now) {
+        for claim in self.claims.values_mut() {
+            if claim.step_again_at.is_some_and(|at| at <= now.mono) {
+                self.effects.extend(claim.step_again().map(Effect::Step));
+            }
+        }
+        if let Going::Draining(Some(at)) = self.going
+            && at <= now.mono
+        {
+            self.hand_back(false);
+        }
+    }
+
+    fn hand_back(&mut self, at_once: bool) {
+        if self.going == Going::Gone {
+            return;
+        }
+        self.going = Going::Draining(None);
+        for run in self.runs.keys() {
+            self.effects.push_back(Effect::Tell(*run, RunInput::HandBack { at_once }));
+        }
+    }
+
+    /// What follows from the state, whatever the input was: ends, starts, steps, pauses, releases.
+    fn settle(&mut self, now: Now) {
+        if self.stops.are_known() {
+            self.end_slotless(now);
+            while self.going == Going::No && self.runs.len() < self.config.slots {
+                let Some((_, partition, offset)) = self.oldest() else { break };
+                self.start(partition, offset, now);
+            }
+        }
+        let mut released = Vec::new();
+        for claim in self.claims.values_mut() {
+            self.effects.extend(claim.next_step().map(Effect::Step));
+            if claim.revoked && claim.is_quiet() {
+                released.push(claim.partition);
+            } else if let Some(pause) = claim.pause_or_resume() {
+                let partition = claim.partition;
+                self.effects.push_back(if pause { Effect::Pause(partition) } else { Effect::Resume(partition) });
+            }
+        }
+        for partition in released {
+            self.on_lost(partition);
+            self.effects.push_back(Effect::Release(partition));
+        }
+        let quiet = self.runs.is_empty() && self.claims.values().all(Claim::is_quiet);
+        if matches!(self.going, Going::Draining(_)) && quiet {
+            self.going = Going::Gone;
+            self.effects.push_back(Effect::Leave);
+        }
+    }
+
+    /// The oldest task that may begin. None of a partition where a run of an earlier claim is still dying: it may
+    /// be a run of that very task.
+    fn oldest(&self) -> Option<(Timestamp, Partition, Offset)> {
+        let dying = |claim: &&Claim| {
+            let of_claim = |id: &RunId, run: &Running| claim.running.get(&run.offset) == Some(id);
+            self.runs.iter().any(|(id, run)| run.partition == claim.partition && !of_claim(id, run))
+        };
+        self.claims.values().filter(|claim| !dying(claim)).filter_map(Claim::oldest).min()
+    }
+
+    /// Ends what waits and needs no slot for it, as far as the ledger has room.
+    fn end_slotless(&mut self, now: Now) {
+        for claim in self.claims.values_mut().filter(|claim| !claim.revoked) {
+            while let Some(offset) = claim.slotless.first().copied().filter(|offset| claim.has_room(*offset)) {
+                let Some(waiting) = claim.take(offset) else { break };
+                let attempts = claim.ledger.tries(offset).begun;
+                claim.ledger.end(offset);
+                let batches = match &waiting.what {
+                    What::Stopped(record) | What::Task(record) => {
+                        let outcome = Outcome::without_run(Kind::Stopped, None, attempts);
+                        let terminal = Terminal { record, attempt: attempts, attempts, outcome };
+                        self.places.remove(&record.task_id);
+                        self.effects.push_back(terminal.report());
+                        terminal.batches(now.wall)
+                    }
+                    What::Again => Vec::new(),
+                    What::Unreadable { text, why } => {
+                        vec![unreadable_letter(claim.partition, offset, text, why, now.wall)]
+                    }
+                };
+                claim.add(batches, None);
+            }
+        }
+    }
+
+    /// Gives a slot to what waits there: a run, or its end if it can't be run.
+    fn start(&mut self, partition: Partition, offset: Offset, now: Now) {
+        let Some(claim) = self.claims.get_mut(&partition) else { return };
+        let Some(Waiting { what: What::Task(record), .. }) = claim.take(offset) else { return };
+        let tries = claim.ledger.tries(offset);
+        let max_attempts = record.max_attempts.unwrap_or(self.config.max_attempts);
+        let prepared = if tries.counted() >= max_attempts {
+            Err(format!("gave up after {} attempts: each time its worker died", tries.counted()))
+        } else {
+            prepare(&self.config, &record)
+        };
+        match prepared {
+            Ok((project, argv)) => {
+                let attempt = claim.ledger.begin(offset);
+                let run = self.next_run;
+                self.next_run += 1;
+                claim.running.insert(offset, run);
+                claim.add([started(&record.task_id, attempt, now.wall)], Some(Then::Counted(run)));
+                let spec = RunSpec {
+                    task_id: record.task_id.clone(),
+                    kind: record.kind.clone(),
+                    partition,
+                    attempt,
+                    project,
+                    argv,
+                    timeout: record.timeout_s.map(Duration::from_secs),
+                    grace: self.config.grace,
+                    max_line: self.config.max_line,
+                    seed: self.config.seed ^ run,
+                };
+                self.runs.insert(run, Running { partition, offset, attempt, record, over: false });
+                self.effects.push_back(Effect::Start(run, spec));
+            }
+            Err(reason) => {
+                claim.ledger.end(offset);
+                let outcome = Outcome::without_run(Kind::Failed, Some(reason), tries.begun);
+                let terminal = Terminal { record: &record, attempt: tries.begun, attempts: tries.begun, outcome };
+                claim.add(terminal.batches(now.wall), None);
+                self.effects.push_back(terminal.report());
+                self.places.remove(&record.task_id);
+            }
+        }
+    }
+}
+
+/// How much of a record that can't be read is kept in its dead letter, in bytes.
+const MAX_UNREADABLE: usize = 64 * 1024;
+
+fn read_task(key: &[u8], value: &[u8]) -> Result<TaskRecord, Unreadable> {
+    let record = TaskRecord::read(value)?;
+    let right = key.is_empty() || key == record.task_id.as_str().as_bytes();
+    if right { Ok(record) } else { Err(Unreadable::wrong_key()) }
+}
+
+/// What a run needs, or why the task can't be run: a foreign producer's was not checked by any API.
+fn prepare(config: &WorkerConfig, record: &TaskRecord) -> Result<(ProjectName, Vec<String>), String> {
+    let project = record.project.parse().map_err(|bad| format!("project: {bad}"))?;
+    let argv = config.types.argv(&config.agent, record).map_err(|errors| {
+        let said = |e: &FieldError| format!("{}: {}", e.field, e.reason);
+        errors.iter().map(said).collect::<Vec<_>>().join("; ")
+    })?;
+    Ok((project, argv))
+}
+
+fn started(task_id: &TaskId, attempt: u32, at: Timestamp) -> Batch {
+    let text = if attempt == 1 { "Starting...".to_owned() } else { format!("Starting... (attempt {attempt})") };
+    let record = ProgressRecord::new(task_id, UpdateId { attempt, seq: 1 }, Kind::Started, at, text);
+    Batch::one(Topic::Progress, task_id.clone(), record.write())
+}
+
+/// The dead letter of a record that is no task. Its key is made of where it was.
+fn unreadable_letter(partition: Partition, offset: Offset, text: &str, why: &str, at: Timestamp) -> Batch {
+    let letter = DeadLetter {
+        task_id: None,
+        task: None,
+        unreadable: Some(text.to_owned()),
+        reason: format!("{}[{partition}]@{offset} can't be read: {why}", Topic::Tasks),
+        attempts: 0,
+        last_lines: Vec::new(),
+        at,
+    };
+    let key = format!("unreadable-{partition}-{offset}").parse().expect("it is letters, digits and dashes");
+    Batch::one(Topic::DeadLetters, key, letter.write())
+}
+
+impl Outcome {
+    /// How a task ends that has no run. After attempts of which only the log knows the last update, its number
+    /// is left to the readers.
+    fn without_run(kind: Kind, reason: Option<String>, attempts: u32) -> Self {
+        Self { kind, seq: u64::from(attempts == 0), reason, exit: None::<ExitStatus>, last_lines: Vec::new() }
+    }
+}
+
+/// The end of a task, as records.
+struct Terminal<'a> {
+    record: &'a TaskRecord,
+    attempt: u32,
+    attempts: u32,
+    outcome: Outcome,
+}
+
+impl Terminal<'_> {
+    fn report(&self) -> Effect {
+        let Outcome { kind, exit, .. } = self.outcome;
+        Effect::Report { task_id: self.record.task_id.clone(), attempt: self.attempt, kind, exit }
+    }
+
+    fn update(&self) -> String {
+        match (self.outcome.kind, &self.outcome.reason) {
+            (Kind::Done, _) => "DONE".into(),
+            (Kind::Stopped, _) => "STOPPED".into(),
+            (_, Some(reason)) => format!("FAILED: {reason}"),
+            (_, None) => "FAILED".into(),
+        }
+    }
+
+    /// The terminal update, and a dead letter if the task failed.
+    fn batches(&self, at: Timestamp) -> Vec<Batch> {
+        let (id, outcome) = (&self.record.task_id, &self.outcome);
+        let place = UpdateId { attempt: self.attempt, seq: outcome.seq };
+        let mut update = ProgressRecord::new(id, place, outcome.kind, at, self.update()).with_exit(outcome.exit);
+        update.reason = outcome.reason.as_deref().map(Into::into);
+        let mut batches = vec![Batch::one(Topic::Progress, id.clone(), update.write())];
+        if outcome.kind == Kind::Failed {
+            let letter = DeadLetter {
+                task_id: Some(id.clone()),
+                task: Some(self.record.clone()),
+                unreadable: None,
+                reason: outcome.reason.clone().unwrap_or_default(),
+                attempts: self.attempts,
+                last_lines: outcome.last_lines.clone(),
+                at,
+            };
+            batches.push(Batch::one(Topic::DeadLetters, id.clone(), letter.write()));
+        }
+        batches
+    }
+}

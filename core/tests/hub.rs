@@ -1,0 +1,277 @@
+//! The hub: whatever happens to its memory, every watcher reads the same.
+#![allow(clippy::unwrap_used)]
+
+use baton_core::hub::{Effect, Format, Gauge, Hub, HubConfig, Input, ListQuery, Read, Status, Stretch};
+use baton_core::id::{TaskId, UpdateId};
+use baton_core::log::{Delivered, Topic, Values, ValuesBuilder};
+use baton_core::process::ExitStatus;
+use baton_core::record::{ControlRecord, ControlSignal, Kind, ProgressRecord, TaskRecord};
+use baton_core::time::{Instant, Now, Timestamp};
+use proptest::prelude::*;
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn id() -> TaskId {
+    "abc".parse().unwrap()
+}
+
+fn at(seconds: u64) -> Now {
+    let since = Duration::from_secs(seconds);
+    Now { mono: Instant::from_start(since), wall: Timestamp::from_millis(0).plus(since) }
+}
+
+/// A hub, and the log behind it.
+struct World {
+    hub: Hub,
+    progress: Vec<Delivered>,
+    offset: u64,
+    now: u64,
+}
+
+impl World {
+    fn new(config: HubConfig) -> Self {
+        Self { hub: Hub::new(config), progress: Vec::new(), offset: 0, now: 0 }
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.hub.handle(input, at(self.now));
+    }
+
+    fn submit(&mut self) {
+        let record = TaskRecord::read(br#"{"task_id": "abc", "project": "default", "type": "seed-db"}"#).unwrap();
+        self.tell(Input::Records(self.delivered(Topic::Tasks, Values::one(record.write()))));
+    }
+
+    fn delivered(&self, topic: Topic, values: Values) -> Delivered {
+        let key = id().as_str().to_owned().into_bytes().into();
+        Delivered { topic, partition: 0, base_offset: self.offset, at: at(self.now).wall, key, values }
+    }
+
+    fn updates(&mut self, updates: &[(u32, u64, Kind, &str)]) {
+        let (mut values, id) = (ValuesBuilder::default(), id());
+        for (attempt, seq, kind, text) in updates {
+            let place = UpdateId { attempt: *attempt, seq: *seq };
+            let record = ProgressRecord::new(&id, place, *kind, at(self.now).wall, *text).with_exit(match kind {
+                Kind::Failed => Some(ExitStatus::Code(3)),
+                _ => None,
+            });
+            values.push_with(|buffer| record.write_to(buffer));
+        }
+        let delivered = self.delivered(Topic::Progress, values.take());
+        self.offset = delivered.end_offset();
+        self.progress.push(delivered.clone());
+        self.tell(Input::Records(delivered));
+    }
+
+    fn stop(&mut self) {
+        let record = ControlRecord { task_id: id(), signal: ControlSignal::Stop, at: None, by: None };
+        self.tell(Input::Records(self.delivered(Topic::Control, Values::one(record.write()))));
+    }
+
+    /// One read of a watcher, as the API's loop does it: the texts of the frames, or `None` if there is nothing now.
+    fn read(&self, after: &mut UpdateId) -> Option<Vec<String>> {
+        let (frames, last) = match self.hub.read(&id(), *after) {
+            Read::Stretch(Stretch::Here(segment, first)) => (segment.frames(Format::Plain, first), segment.last_id()),
+            Read::Stretch(Stretch::OnTheLog(recall)) => {
+                let range = |d: &&Delivered| d.end_offset() > recall.origin.from && d.base_offset < recall.origin.to;
+                let kept: Vec<_> = self.progress.iter().filter(range).cloned().collect();
+                let kept: Vec<_> = kept.into_iter().filter_map(|d| d.from_offset(recall.origin.from)).collect();
+                let segment = Hub::rebuild(&id(), &recall, &kept, &Gauge::default());
+                (segment.frames(Format::Plain, segment.count_through(*after)), Some(recall.last_id))
+            }
+            Read::Wait | Read::End | Read::Unknown => return None,
+        };
+        *after = last.unwrap();
+        Some(texts(&frames))
+    }
+
+    fn read_all(&self, after: UpdateId) -> Vec<String> {
+        let mut after = after;
+        std::iter::from_fn(|| self.read(&mut after)).flatten().collect()
+    }
+
+    fn status(&self) -> Status {
+        self.hub.view(&id()).unwrap().status
+    }
+}
+
+/// Cuts ready frames of short texts apart.
+fn texts(mut frames: &[u8]) -> Vec<String> {
+    let mut texts = Vec::new();
+    while let [0x81, length @ 0..=125, rest @ ..] = frames {
+        let (text, after) = rest.split_at(usize::from(*length));
+        texts.push(String::from_utf8(text.to_vec()).unwrap());
+        frames = after;
+    }
+    assert!(frames.is_empty(), "{frames:?}");
+    texts
+}
+
+const TINY: usize = 1;
+
+fn config(history_memory: usize) -> HubConfig {
+    HubConfig { history_memory, ..HubConfig::default() }
+}
+
+#[test]
+fn a_task_goes_from_queued_to_its_end() {
+    let mut world = World::new(config(1 << 20));
+    assert!(!world.hub.ready());
+    for topic in [Topic::Tasks, Topic::Progress, Topic::Control] {
+        world.tell(Input::CaughtUp(topic));
+    }
+    assert!(world.hub.ready());
+    world.submit();
+    assert_eq!(world.status(), Status::Queued);
+    world.updates(&[(1, 1, Kind::Started, "Starting...")]);
+    assert_eq!(world.status(), Status::Running);
+    world.stop();
+    assert_eq!(world.status(), Status::Stopping);
+    world.updates(&[(1, 2, Kind::Line, "one"), (1, 3, Kind::Failed, "FAILED: exit code 3")]);
+    let view = world.hub.view(&id()).unwrap();
+    assert_eq!((view.status, view.exit_code, view.attempt), (Status::Failed, Some(3), 1));
+    assert_eq!(view.last_update.as_deref(), Some("FAILED: exit code 3"));
+    assert_eq!(world.read_all(UpdateId::default()), ["Starting...", "one", "FAILED: exit code 3"]);
+    assert!(matches!(world.hub.read(&id(), UpdateId { attempt: 1, seq: 3 }), Read::End));
+}
+
+#[test]
+fn an_agent_that_prints_done_has_printed_a_line() {
+    let mut world = World::new(config(1 << 20));
+    world.updates(&[(1, 1, Kind::Started, "Starting..."), (1, 2, Kind::Line, "DONE")]);
+    assert_eq!(world.status(), Status::Running);
+}
+
+#[test]
+fn lines_of_a_stale_attempt_and_after_the_end_are_not_shown() {
+    let mut world = World::new(config(1 << 20));
+    world.updates(&[(1, 1, Kind::Started, "1"), (1, 2, Kind::Line, "a")]);
+    world.updates(&[(2, 1, Kind::Started, "2")]);
+    world.updates(&[
+        (1, 3, Kind::Line, "stale"),
+        (2, 2, Kind::Line, "b"),
+        (2, 2, Kind::Line, "again"),
+        (2, 3, Kind::Done, "DONE"),
+    ]);
+    world.updates(&[(2, 4, Kind::Line, "late"), (2, 5, Kind::Stopped, "STOPPED"), (3, 1, Kind::Started, "3")]);
+    assert_eq!(world.read_all(UpdateId::default()), ["1", "a", "2", "b", "DONE"]);
+    assert_eq!(world.read_all(UpdateId { attempt: 1, seq: 2 }), ["2", "b", "DONE"]);
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let mut world = World::new(config(1 << 20));
+    world.updates(&[(1, 7, Kind::Line, "g"), (1, 8, Kind::Line, "h"), (1, 11, Kind::Done, "DONE")]);
+    let gone = "[earlier updates are gone]";
+    assert_eq!(world.read_all(UpdateId::default()), [gone, "g", "h", gone, "DONE"]);
+}
+
+#[test]
+fn history_goes_an_hour_after_the_end_and_says_so() {
+    let mut world = World::new(config(1 << 20));
+    world.submit();
+    world.updates(&[(1, 1, Kind::Started, "Starting..."), (1, 2, Kind::Line, "a"), (1, 3, Kind::Done, "DONE")]);
+    let due = world.hub.deadline().unwrap();
+    assert_eq!(due, at(0).mono + HOUR);
+    world.now = 3599;
+    world.tell(Input::Timeout);
+    assert_eq!(world.read_all(UpdateId::default()), ["Starting...", "a", "DONE"]);
+    world.now = 3600;
+    world.tell(Input::Timeout);
+    assert_eq!(world.read_all(UpdateId::default()), ["[earlier updates are gone]", "DONE"]);
+    assert_eq!(world.read_all(UpdateId { attempt: 1, seq: 2 }), ["DONE"]);
+    assert_eq!(world.status(), Status::Done);
+    assert_eq!(world.hub.list(&ListQuery::default()).tasks.len(), 1);
+    world.now = 7 * 24 * 3600;
+    world.tell(Input::Timeout);
+    assert!(world.hub.view(&id()).is_none());
+    assert_eq!((world.hub.bytes(), world.hub.deadline()), (0, None));
+}
+
+#[test]
+fn a_record_that_can_not_be_read_is_told_with_its_place() {
+    let mut world = World::new(config(1 << 20));
+    let mut delivered = world.delivered(Topic::Progress, Values::one(&b"{"[..]));
+    delivered.base_offset = 41;
+    world.tell(Input::Records(delivered));
+    let Some(Effect::Unreadable { topic, partition, offset, .. }) = world.hub.poll() else { panic!("no effect") };
+    assert_eq!((topic, partition, offset), (Topic::Progress, 0, 41));
+}
+
+#[test]
+fn frames_are_what_rfc_6455_says() {
+    let mut world = World::new(config(1 << 20));
+    let (long, longer) = ("x".repeat(126), "y".repeat(65_536));
+    world.updates(&[(1, 1, Kind::Started, "hi"), (1, 2, Kind::Line, &long), (1, 3, Kind::Line, &longer)]);
+    let Read::Stretch(Stretch::Here(segment, 0)) = world.hub.read(&id(), UpdateId::default()) else { panic!() };
+    let expected = [
+        &b"\x81\x02hi\x81\x7e\x00\x7e"[..],
+        long.as_bytes(),
+        b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00",
+        longer.as_bytes(),
+    ];
+    assert_eq!(segment.frames(Format::Plain, 0), expected.concat());
+    let json = segment.frames(Format::Json, 0);
+    let first = r#"{"id":"1-1","attempt":1,"seq":1,"kind":"started","update":"hi","at":"1970-01-01T00:00:00.000Z"}"#;
+    assert_eq!(&json[..2 + first.len()], [&[0x81, u8::try_from(first.len()).unwrap()], first.as_bytes()].concat());
+    let events = segment.frames(Format::Events, 0);
+    assert!(events.starts_with(format!("id: 1-1\nevent: started\ndata: {first}\n\nid: 1-2\n").as_bytes()));
+}
+
+#[test]
+fn a_trickle_of_lines_weighs_no_more_than_a_burst() {
+    let mut trickle = World::new(config(1 << 30));
+    let mut burst = World::new(config(1 << 30));
+    let lines: Vec<_> = (1..=4000).map(|seq| (1, seq, Kind::Line, "a line of a modest length")).collect();
+    burst.updates(&lines);
+    for line in &lines {
+        trickle.updates(&[*line]);
+    }
+    assert!(trickle.hub.bytes() < burst.hub.bytes() * 3 / 2, "{} {}", trickle.hub.bytes(), burst.hub.bytes());
+}
+
+#[test]
+fn memory_is_held_to_its_budget() {
+    let mut world = World::new(config(64 * 1024));
+    for seq in 1..=20_000 {
+        world.updates(&[(1, seq, Kind::Line, "a line of a modest length")]);
+        assert!(world.hub.gauge().bytes() <= 64 * 1024);
+    }
+    assert_eq!(world.read_all(UpdateId::default()).len(), 20_000);
+}
+
+proptest! {
+    /// However updates come in batches, whatever leaves memory, and whenever a watcher comes and reads: it reads all
+    /// that counts, once, in order.
+    #[test]
+    fn every_cursor_reads_the_same_sequence(
+        batches in prop::collection::vec((1usize..8, any::<bool>(), prop::collection::vec(0usize..4, 0..3)), 1..40),
+        tiny in any::<bool>(),
+    ) {
+        let mut world = World::new(config(if tiny { TINY } else { 1 << 20 }));
+        let (mut attempt, mut seq) = (1, 0);
+        let mut expected = Vec::new();
+        let mut watchers: Vec<(UpdateId, Vec<String>)> = vec![(UpdateId::default(), Vec::new()); 4];
+        for (size, next_attempt, readers) in batches {
+            if next_attempt && seq > 0 {
+                (attempt, seq) = (attempt + 1, 0);
+            }
+            let texts: Vec<_> = (0..size).map(|i| format!("{attempt}-{}", seq + 1 + i as u64)).collect();
+            let updates: Vec<_> = texts.iter().enumerate().map(|(i, t)| (attempt, seq + 1 + i as u64, Kind::Line, t.as_str())).collect();
+            world.updates(&updates);
+            seq += size as u64;
+            expected.extend(texts);
+            for reader in readers {
+                let (after, read) = &mut watchers[reader];
+                read.extend(world.read(after).into_iter().flatten());
+            }
+        }
+        for (after, mut read) in watchers {
+            read.extend(world.read_all(after));
+            prop_assert_eq!(&read, &expected);
+        }
+        let middle: UpdateId = expected[expected.len() / 2].parse().unwrap();
+        prop_assert_eq!(&world.read_all(middle)[..], &expected[expected.len() / 2 + 1..]);
+    }
+}

@@ -1,0 +1,299 @@
+//! Stories of one run: what happens to it, and a picture of what it does about it.
+#![allow(clippy::unwrap_used)]
+
+use baton_core::process::{Exit, ExitStatus, Stream};
+use baton_core::project::Project;
+use baton_core::run::{Effect, Ending, Input, Run, RunSpec, Unfetched};
+use baton_core::time::{Instant, Now, Timestamp};
+use proptest::prelude::*;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+fn spec() -> RunSpec {
+    RunSpec {
+        task_id: "abc".parse().unwrap(),
+        kind: "agent".into(),
+        partition: 0,
+        attempt: 1,
+        project: "default".parse().unwrap(),
+        argv: vec!["agent".into(), "run".into()],
+        timeout: Some(Duration::from_mins(1)),
+        grace: Duration::from_secs(10),
+        max_line: 16,
+        seed: 1,
+    }
+}
+
+fn at(time: Duration) -> Now {
+    let wall = Timestamp::from_millis(i64::try_from(time.as_millis()).unwrap());
+    Now { mono: Instant::from_start(time), wall }
+}
+
+/// One line of a story is `time input`: `5s stop`. Deadlines that come before it are kept.
+struct Teller {
+    run: Run,
+    picture: String,
+}
+
+impl Teller {
+    fn new() -> Self {
+        let mut teller = Self { run: Run::new(spec()), picture: String::new() };
+        teller.draw("0ns", "begin");
+        teller
+    }
+
+    fn draw(&mut self, time: &str, what: &str) {
+        writeln!(self.picture, "{time:>6} {what}").unwrap();
+        while let Some(effect) = self.run.poll() {
+            let drawn = match effect {
+                Effect::Fetch(project) => format!("fetch {project}"),
+                Effect::Spawn(spawn) => format!("spawn {:?} attempt {}", spawn.argv, spawn.attempt),
+                Effect::Signal(signal) => format!("signal {signal:?}"),
+                Effect::Append(values) => {
+                    let lines: Vec<_> = values.iter().map(|v| String::from_utf8_lossy(v).into_owned()).collect();
+                    format!("append\n           {}", lines.join("\n           "))
+                }
+                Effect::End(Ending::Outcome(o)) => {
+                    format!(
+                        "end {:?} seq={} reason={:?} exit={:?} last={:?}",
+                        o.kind, o.seq, o.reason, o.exit, o.last_lines
+                    )
+                }
+                Effect::End(ending) => format!("end {ending:?}"),
+            };
+            writeln!(self.picture, "       > {drawn}").unwrap();
+        }
+    }
+
+    fn until(&mut self, time: Duration) {
+        while let Some(deadline) = self.run.deadline().map(Instant::since_start).filter(|d| *d <= time) {
+            self.run.handle(Input::Timeout, at(deadline));
+            self.draw(&format!("{deadline:?}"), "(deadline)");
+        }
+    }
+
+    fn tell(&mut self, line: &str) {
+        let (time, what) = line.trim().split_once(' ').unwrap();
+        let elapsed = parse_time(time);
+        self.until(elapsed);
+        self.run.handle(parse_input(what.trim()), at(elapsed));
+        self.draw(time, what.trim());
+    }
+}
+
+fn parse_time(text: &str) -> Duration {
+    match text.strip_suffix("ms") {
+        Some(millis) => Duration::from_millis(millis.parse().unwrap()),
+        None => Duration::from_secs(text.strip_suffix('s').unwrap().parse().unwrap()),
+    }
+}
+
+fn parse_input(what: &str) -> Input {
+    let (verb, rest) = what.split_once(' ').unwrap_or((what, ""));
+    let exit = |status| Input::Exited(Exit { status, survivors_killed: false });
+    match verb {
+        "counted" => Input::Counted,
+        "fetched" => Input::Fetched(Ok(Project::from_json(br#"{"env": {"A": "1"}}"#).unwrap())),
+        "unknown" => Input::Fetched(Err(Unfetched::ForGood("the project is unknown".into()))),
+        "unreachable" => Input::Fetched(Err(Unfetched::ForNow("no answer".into()))),
+        "spawned" => Input::Spawned(Ok(())),
+        "unspawned" => Input::Spawned(Err("could not start agent: no such file".into())),
+        "out" => Input::Output(Stream::Stdout, rest.replace("\\n", "\n").into_bytes().into()),
+        "err" => Input::Output(Stream::Stderr, rest.replace("\\n", "\n").into_bytes().into()),
+        "exit" => exit(ExitStatus::Code(rest.parse().unwrap())),
+        "died" => exit(ExitStatus::Signal(rest.parse().unwrap())),
+        "appended" => Input::Appended(Ok(())),
+        "unappended" => Input::Appended(Err("disk full".into())),
+        "stop" => Input::Stop,
+        "hand-back" => Input::HandBack { at_once: rest == "at once" },
+        "abandon" => Input::Abandon,
+        "later" => Input::Timeout,
+        _ => panic!("no such input: {what}"),
+    }
+}
+
+fn check(name: &str, story: &str) {
+    let mut teller = Teller::new();
+    story.lines().filter(|line| !line.trim().is_empty()).for_each(|line| teller.tell(line));
+    insta::with_settings!({ description => story, omit_expression => true }, {
+        insta::assert_snapshot!(name, teller.picture);
+    });
+}
+
+const ALIVE: &str = "1ms counted\n2ms fetched\n5ms spawned\n";
+
+#[test]
+fn a_task_that_ends_well() {
+    check(
+        "done",
+        &(ALIVE.to_owned()
+            + "6ms out one\\ntw\n7ms out o\\nthree\n8ms appended\n9ms exit 0\n10ms appended\n11ms appended"),
+    );
+}
+
+#[test]
+fn the_attempt_is_counted_before_the_process_is_made() {
+    check("counted_first", "1ms fetched\n50ms counted\n51ms spawned");
+}
+
+#[test]
+fn a_failure_quotes_the_exit_and_the_last_line_of_stderr() {
+    check(
+        "failed",
+        &(ALIVE.to_owned()
+            + "6ms err Traceback\\nValueError: x\\n\\n\n7ms out bye\n8ms exit 3\n9ms appended\n10ms appended"),
+    );
+}
+
+#[test]
+fn stop_reaches_a_silent_agent() {
+    check("stop_silent", &(ALIVE.to_owned() + "5s stop\n5010ms died 15"));
+}
+
+#[test]
+fn an_agent_that_ignores_sigterm_is_killed_when_its_grace_is_over() {
+    check("stop_stubborn", &(ALIVE.to_owned() + "5s stop\n6s stop\n7s out still here\\n\n8s appended\n16s died 9"));
+}
+
+#[test]
+fn stop_before_the_process_is_made_makes_none() {
+    check("stop_preparing", "1ms counted\n2ms stop\n3ms fetched\n4ms spawned");
+}
+
+#[test]
+fn stop_while_the_process_is_being_made_ends_it() {
+    check("stop_spawning", "1ms counted\n2ms fetched\n3ms stop\n4ms spawned\n5ms died 15");
+}
+
+#[test]
+fn an_agent_that_ended_by_itself_before_the_stop_is_not_stopped() {
+    check("stop_too_late", &(ALIVE.to_owned() + "6ms out bye\\n\n7ms exit 0\n8ms stop\n9ms appended\n10ms stop"));
+}
+
+#[test]
+fn a_project_that_is_unknown_fails_the_task() {
+    check("project_unknown", "1ms counted\n2ms unknown");
+}
+
+#[test]
+fn a_project_api_that_is_down_is_asked_again_and_then_given_up() {
+    check(
+        "project_unreachable",
+        "1ms counted\n2ms unreachable\n1s unreachable\n3s unreachable\n6s unreachable\n12s unreachable\n20s unreachable\n30s later",
+    );
+}
+
+#[test]
+fn an_agent_that_can_not_be_started_fails_the_task() {
+    check("unspawned", "1ms counted\n2ms fetched\n3ms unspawned");
+}
+
+#[test]
+fn lines_that_the_log_does_not_take_are_sent_again_before_the_end() {
+    check(
+        "append_again",
+        &(ALIVE.to_owned() + "6ms out one\\n\n7ms unappended\n1s unappended\n2s exit 0\n5s appended"),
+    );
+}
+
+#[test]
+fn a_lost_claim_kills_at_once_and_writes_nothing_more() {
+    check(
+        "abandon",
+        &(ALIVE.to_owned()
+            + "6ms out one\\ntwo\\n\n7ms abandon\n8ms out three\\n\n9ms stop\n10ms died 9\n11ms appended"),
+    );
+}
+
+#[test]
+fn a_worker_that_goes_hands_its_run_back() {
+    check(
+        "hand_back",
+        &(ALIVE.to_owned() + "6ms out one\\n\n1s hand-back\n2s hand-back at once\n3s died 9\n4s appended"),
+    );
+}
+
+#[test]
+fn a_stop_outweighs_a_hand_back() {
+    check("stop_and_hand_back", &(ALIVE.to_owned() + "1s hand-back\n2s stop\n3s died 15"));
+}
+
+#[test]
+fn a_task_that_runs_too_long_is_ended() {
+    check("timeout", &(ALIVE.to_owned() + "70s out bye\\n\n71s appended\n72s died 9"));
+}
+
+fn any_input() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "counted",
+        "fetched",
+        "unknown",
+        "unreachable",
+        "spawned",
+        "unspawned",
+        "out x\\ny",
+        "err z\\n",
+        "exit 0",
+        "exit 1",
+        "died 9",
+        "appended",
+        "unappended",
+        "stop",
+        "hand-back",
+        "hand-back at once",
+        "abandon",
+        "later",
+    ])
+}
+
+proptest! {
+    /// Whatever comes, in whatever order: one end at most, nothing after it, one append at a time, nothing written
+    /// once the claim is lost, no process before the attempt is counted.
+    #[test]
+    fn a_run_keeps_its_word(inputs in prop::collection::vec((any_input(), 0u64..3000), 0..60)) {
+        let mut run = Run::new(spec());
+        let (mut time, mut ended, mut abandoned, mut counted, mut in_flight) = (Duration::ZERO, false, false, false, false);
+        for (input, wait) in inputs {
+            time += Duration::from_millis(wait);
+            abandoned |= input == "abandon";
+            counted |= input == "counted";
+            if input.ends_with("appended") {
+                in_flight = false;
+            }
+            run.handle(parse_input(input), at(time));
+            while let Some(effect) = run.poll() {
+                prop_assert!(!ended, "{effect:?} after the end");
+                match effect {
+                    Effect::Append(_) => {
+                        prop_assert!(!in_flight && !abandoned);
+                        in_flight = true;
+                    }
+                    Effect::Spawn(_) => prop_assert!(counted),
+                    Effect::End(ending) => {
+                        ended = true;
+                        prop_assert!(!abandoned || ending == Ending::Abandoned, "{ending:?}");
+                    }
+                    Effect::Fetch(_) | Effect::Signal(_) => {}
+                }
+            }
+        }
+    }
+
+    /// If the outside world answers everything in the end, the run ends.
+    #[test]
+    fn a_run_ends(inputs in prop::collection::vec((any_input(), 0u64..3000), 0..30)) {
+        let mut run = Run::new(spec());
+        let mut time = Duration::ZERO;
+        for (input, wait) in inputs {
+            time += Duration::from_millis(wait);
+            run.handle(parse_input(input), at(time));
+        }
+        let mut ended = std::iter::from_fn(|| run.poll()).any(|effect| matches!(effect, Effect::End(_)));
+        for input in ["counted", "fetched", "spawned", "appended", "exit 0", "later", "appended", "later", "appended", "appended"] {
+            time += Duration::from_secs(30);
+            run.handle(parse_input(input), at(time));
+            ended |= std::iter::from_fn(|| run.poll()).any(|effect| matches!(effect, Effect::End(_)));
+        }
+        prop_assert!(ended, "{run:?}");
+    }
+}

