@@ -162,7 +162,7 @@ mod tests {
             let reads: Vec<&[u8]> = cuts.windows(2).map(|w| &output[w[0]..w[1]]).collect();
             let whole = lines(max, &[&output]);
             prop_assert_eq!(&lines(max, &reads), &whole);
-            let ends = output.iter().filter(|b| **b == b'\n').count();
+            let ends = memchr::memchr_iter(b'\n', &output).count();
             prop_assert_eq!(whole.len(), ends + usize::from(!output.is_empty() && output.last() != Some(&b'\n')));
         }
     }

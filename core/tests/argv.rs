@@ -147,8 +147,10 @@ fn a_table_extends_the_one_of_the_box() {
     assert_eq!(types.iter().count(), 4);
 }
 
+type Options = Vec<(String, Option<String>)>;
+
 /// A parser such as agents have: options take the next word or what stands behind `=`, `--` ends them.
-fn parse(argv: &[String]) -> Option<(Vec<(String, Option<String>)>, Vec<String>)> {
+fn parse(argv: &[String]) -> Option<(Options, Vec<String>)> {
     let (mut options, mut positionals) = (Vec::new(), Vec::new());
     let mut words = argv.iter();
     while let Some(word) = words.next() {

@@ -73,7 +73,7 @@ fn parse(line: &str) -> Input {
             let (partition, offset) = place(words[1]);
             let mut record = task(words[2]);
             if let Some(kind) = words.get(3) {
-                record.kind = (*kind).to_owned();
+                (*kind).clone_into(&mut record.kind);
             }
             delivered(Topic::Tasks, partition, offset, words[2], record.write())
         }
@@ -388,8 +388,8 @@ impl World {
 
     fn act(&mut self, act: Act) {
         match act {
-            Act::Submit => self.submit(format!("t{}", self.log.tasks.len())),
-            Act::SubmitAgain(index) if !self.log.tasks.is_empty() => self.submit(index.get(&self.log.tasks).clone()),
+            Act::Submit => self.submit(&format!("t{}", self.log.tasks.len())),
+            Act::SubmitAgain(index) if !self.log.tasks.is_empty() => self.submit(&index.get(&self.log.tasks).clone()),
             Act::Stop(index) if !self.log.tasks.is_empty() => {
                 let id = index.get(&self.log.tasks).clone();
                 self.stopped.insert(id.clone());
@@ -428,9 +428,9 @@ impl World {
         }
     }
 
-    fn submit(&mut self, id: String) {
+    fn submit(&mut self, id: &str) {
         let offset = self.log.tasks.len();
-        self.log.tasks.push(id.clone());
+        self.log.tasks.push(id.to_owned());
         self.tell(parse(&format!("task 0/{offset} {id}")));
     }
 
@@ -458,6 +458,6 @@ proptest! {
         for id in &world.log.tasks {
             prop_assert_eq!(world.log.terminals.get(id), Some(&1), "{}", id);
         }
-        prop_assert_eq!(world.log.offset as usize, world.log.tasks.len());
+        prop_assert_eq!(world.log.offset, world.log.tasks.len() as u64);
     }
 }

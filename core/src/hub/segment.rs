@@ -226,11 +226,14 @@ impl Segment {
         }
     }
 
-    /// The agent's own lines from update number `first` on, of one attempt or of all, each with its line feed.
+    /// The agent's own lines from update number `first` on, of one attempt or of all, each with its line feed; and where
+    /// lines are missing, the word that they are.
     pub fn lines(&self, attempt: Option<u32>, first: usize) -> Bytes {
         let mut lines = Vec::with_capacity(self.text.len() + self.updates.len());
         for (index, update) in self.updates.iter().enumerate().skip(first) {
-            if update.kind == Kind::Line && attempt.is_none_or(|wanted| wanted == update.id.attempt) {
+            if matches!(update.kind, Kind::Line | Kind::Truncated)
+                && attempt.is_none_or(|wanted| wanted == update.id.attempt)
+            {
                 lines.extend_from_slice(self.text_of(index).as_bytes());
                 lines.push(b'\n');
             }
