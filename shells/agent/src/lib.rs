@@ -1,0 +1,13 @@
+//! The agent port: subprocesses, of which nothing is left when they have ended; and the project port, from a file
+//! or over HTTP. It knows Linux, and decides nothing about tasks.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("Baton's worker needs Linux: it relies on pidfds, child subreapers and /proc");
+
+mod family;
+mod process;
+mod projects;
+mod spawner;
+
+pub use process::{Options, Subprocess, Subprocesses, Unopened};
+pub use projects::{ConfiguredProjects, FileProjects, HttpProjects, Unconfigured};

@@ -1,0 +1,127 @@
+//! The client's commands. They ask the server over HTTP, and know no more than any other client.
+
+pub mod example;
+mod http;
+mod params;
+mod screen;
+mod stream;
+mod table;
+
+use crate::cli::{Client, Ls, Show, Stop, Submit, Watch};
+use crate::report::{FAILED, Failure, INTERRUPTED};
+use http::Server;
+use serde_json::{Map, Value, json};
+use std::process::ExitCode;
+use stream::Ended;
+
+/// `baton submit`.
+pub async fn submit(options: Submit) -> Result<ExitCode, Failure> {
+    let server = Server::new(&options.client)?;
+    let (command, params) = params::read(&options.rest)?;
+    let mut body = Map::new();
+    body.insert("project".into(), json!(options.project));
+    body.insert("type".into(), json!(options.kind));
+    body.extend(command.map(|command| ("command".into(), json!(command))));
+    body.insert("params".into(), Value::Object(params));
+    body.extend(options.timeout_s.map(|seconds| ("timeout_s".into(), json!(seconds))));
+    body.extend(options.max_attempts.map(|attempts| ("max_attempts".into(), json!(attempts))));
+    let accepted = server.submit(&Value::Object(body), options.idempotency_key.as_deref()).await?;
+    let id = text(&accepted, "task_id").to_owned();
+    match (options.watch, options.client.json) {
+        (true, as_json) => {
+            if !as_json {
+                eprintln!("{id}");
+            }
+            watch_to_the_end(&server, &options.client, &id, None).await
+        }
+        (false, true) => {
+            println!("{accepted}");
+            Ok(ExitCode::SUCCESS)
+        }
+        (false, false) => {
+            println!("{id}");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// `baton watch`.
+pub async fn watch(options: Watch) -> Result<ExitCode, Failure> {
+    let server = Server::new(&options.client)?;
+    watch_to_the_end(&server, &options.client, &options.id, options.after).await
+}
+
+async fn watch_to_the_end(
+    server: &Server,
+    client: &Client,
+    id: &str,
+    after: Option<String>,
+) -> Result<ExitCode, Failure> {
+    let printer = screen::Printer::new(client.json);
+    let watching = stream::watch(server, id, after, |frame| printer.print(frame));
+    let ended = tokio::select! {
+        biased;
+        _ = tokio::signal::ctrl_c() => {
+            let at = server.shown();
+            eprintln!("\nThe task goes on. To stop it: baton stop {id}{at}\nTo watch it again: baton watch {id}{at}");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        ended = watching => ended?,
+    };
+    Ok(ExitCode::from(if ended == Ended::Done { 0 } else { FAILED }))
+}
+
+/// `baton stop`.
+pub async fn stop(options: Stop) -> Result<ExitCode, Failure> {
+    let server = Server::new(&options.client)?;
+    let answer = server.stop(&options.id).await?;
+    if options.client.json {
+        println!("{answer}");
+    } else {
+        println!("{} is {}", options.id, text(&answer, "status"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `baton ls`.
+pub async fn ls(options: Ls) -> Result<ExitCode, Failure> {
+    let server = Server::new(&options.client)?;
+    let mut query: Vec<(&str, String)> = Vec::new();
+    query.extend(options.project.iter().map(|value| ("project", value.clone())));
+    query.extend(options.kind.iter().map(|value| ("type", value.clone())));
+    query.extend(options.status.iter().map(|value| ("status", value.clone())));
+    let tasks = server.list(query, options.limit).await?;
+    if options.client.json {
+        for task in &tasks {
+            println!("{task}");
+        }
+    } else if tasks.is_empty() {
+        let filtered = !(options.project.is_empty() && options.kind.is_empty() && options.status.is_empty());
+        let hint = if filtered {
+            "No task is like that."
+        } else {
+            "There are no tasks yet. To submit one: baton submit --help"
+        };
+        println!("{hint}");
+    } else {
+        table::print(&tasks);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `baton show`.
+pub async fn show(options: Show) -> Result<ExitCode, Failure> {
+    let server = Server::new(&options.client)?;
+    let task = server.show(&options.id).await?;
+    if options.client.json {
+        println!("{task}");
+    } else {
+        table::print_one(&task);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A text field of an answer; empty if it is absent.
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}

@@ -1,0 +1,43 @@
+//! The one binary. It puts the parts together, and holds no decision about tasks.
+
+mod cli;
+mod client;
+mod config;
+mod dev;
+mod logging;
+mod report;
+
+use cli::Command;
+use report::Failure;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    match start(&arguments) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn start(arguments: &[OsString]) -> Result<ExitCode, Failure> {
+    let cli = config::read(arguments)?;
+    logging::start(&cli.log_level, cli.log_format)?;
+    // Both clients of HTTP leave the choice of a provider of TLS to the binary. It can only fail if there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::unreachable(format!("could not start: {error}")))?;
+    let ended = match cli.command {
+        Command::Dev(options) => runtime.block_on(dev::run(*options)),
+        Command::Submit(options) => runtime.block_on(client::submit(options)),
+        Command::Watch(options) => runtime.block_on(client::watch(options)),
+        Command::Stop(options) => runtime.block_on(client::stop(options)),
+        Command::Ls(options) => runtime.block_on(client::ls(options)),
+        Command::Show(options) => runtime.block_on(client::show(options)),
+    };
+    // Nothing that still reads a pipe or a socket may hold the end up.
+    runtime.shutdown_background();
+    ended
+}

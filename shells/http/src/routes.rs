@@ -1,0 +1,160 @@
+//! The table of calls, and the short ones among them. Each reads what was asked, calls the API, and writes what it said.
+
+use crate::answer::{self, Refused, json, put, with_type};
+use crate::options::{COME_BACK_AFTER, Options};
+use crate::query::Query;
+use crate::shutdown::Shutdown;
+use crate::{body, events, guard, index, lines, watch};
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{any, get, post};
+use baton_core::hub::ListQuery;
+use baton_core::id::TaskId;
+use baton_core::problem::Problem;
+use baton_runtime::api::Api;
+use baton_runtime::ports::{Log, World};
+use serde_json::json;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What every handler has at hand.
+pub(crate) struct Shell<L, W> {
+    pub api: Api<L, W>,
+    pub options: Arc<Options>,
+    pub shutdown: Shutdown,
+    watchers: Arc<Semaphore>,
+}
+
+impl<L, W> Clone for Shell<L, W> {
+    fn clone(&self) -> Self {
+        Self {
+            api: self.api.clone(),
+            options: self.options.clone(),
+            shutdown: self.shutdown.clone(),
+            watchers: self.watchers.clone(),
+        }
+    }
+}
+
+impl<L, W> Shell<L, W> {
+    /// A place for one more watcher, held as long as the permit is.
+    pub fn watcher_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        if self.shutdown.is_closing() {
+            return Err(Problem::unavailable("the server is shutting down", COME_BACK_AFTER));
+        }
+        self.watchers.clone().try_acquire_owned().map_err(|_| {
+            let detail = format!("there are {} watchers, as many as may be", self.options.max_watchers);
+            Problem::unavailable(detail, COME_BACK_AFTER)
+        })
+    }
+}
+
+/// The whole API. `more` are routes of someone else's, which get the same guard, problems and logs;
+/// [`crate::serve`] serves it, with the same options and shutdown.
+pub fn router<L: Log, W: World>(api: Api<L, W>, options: &Options, shutdown: &Shutdown, more: Router) -> Router {
+    let options = Arc::new(options.clone());
+    let watchers = Arc::new(Semaphore::new(options.max_watchers.min(Semaphore::MAX_PERMITS)));
+    let shell = Shell { api, options: options.clone(), shutdown: shutdown.clone(), watchers };
+    let calls = Router::new()
+        .route("/", get(index::index))
+        .route("/tasks", post(submit).get(list))
+        .route("/tasks/{id}", get(show).delete(stop))
+        .route("/tasks/{id}/watch", get(watch::watch))
+        .route("/tasks/{id}/events", get(events::events))
+        .route("/tasks/{id}/log", get(lines::lines))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .with_state(shell)
+        .merge(more)
+        .fallback(any(no_such_path));
+    // Around the whole, not around each call: what a path allows is known only out here.
+    Router::new()
+        .fallback_service(calls)
+        .layer(from_fn_with_state(options, guard::guard))
+        .layer(from_fn(answer::finish))
+}
+
+/// The task that the path names.
+pub(crate) fn task_id(path: Result<Path<String>, PathRejection>, uri: &Uri) -> Result<TaskId, Problem> {
+    let Path(id) = path.map_err(|_| Problem::no_such_task(named_task(uri)))?;
+    id.parse().map_err(|_| Problem::no_such_task(&id))
+}
+
+/// The second segment of the path, as it came.
+pub(crate) fn named_task(uri: &Uri) -> &str {
+    uri.path().split('/').nth(2).unwrap_or_default()
+}
+
+async fn submit<L: Log, W: World>(State(shell): State<Shell<L, W>>, request: Request) -> Result<Response, Refused> {
+    if shell.shutdown.is_draining() {
+        return Err(Problem::unavailable("the server is shutting down, and takes no new tasks", COME_BACK_AFTER).into());
+    }
+    let (head, body) = request.into_parts();
+    let key = idempotency_key(&head.headers)?;
+    let body = body::read_body(&head.headers, body).await?;
+    let id = shell.api.submit(&body, key).await?;
+    let mut response = json(StatusCode::ACCEPTED, &json!({"task_id": id, "status": "queued"}));
+    put(&mut response, header::LOCATION, &format!("/tasks/{id}"));
+    Ok(response)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    const NAME: HeaderName = HeaderName::from_static("idempotency-key");
+    let mut keys = headers.get_all(NAME).iter();
+    let (first, second) = (keys.next(), keys.next());
+    if second.is_some() {
+        return Err(Problem::bad_request("Idempotency-Key stands more than once; send one"));
+    }
+    let wrong = |_| Problem::bad_request("Idempotency-Key must be printable ASCII characters");
+    first.map(|key| key.to_str().map_err(wrong)).transpose()
+}
+
+async fn show<L: Log, W: World>(
+    State(shell): State<Shell<L, W>>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Refused> {
+    let view = shell.api.view(&task_id(id, &uri)?)?;
+    Ok(with_type(StatusCode::OK, "application/json", serde_json::to_vec(&view).expect("a view has string keys")))
+}
+
+async fn list<L: Log, W: World>(
+    State(shell): State<Shell<L, W>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    let query = Query::decode(query.as_deref())?;
+    let page = shell.api.list(&ListQuery::read(query.fields())?);
+    Ok(with_type(StatusCode::OK, "application/json", serde_json::to_vec(&page).expect("a page has string keys")))
+}
+
+async fn stop<L: Log, W: World>(
+    State(shell): State<Shell<L, W>>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Refused> {
+    let id = task_id(id, &uri)?;
+    shell.api.stop(&id, None).await?;
+    Ok(json(StatusCode::ACCEPTED, &json!({"task_id": id, "status": "stopping"})))
+}
+
+async fn healthz() -> Response {
+    json(StatusCode::OK, &json!({"status": "ok"}))
+}
+
+async fn readyz<L: Log, W: World>(State(shell): State<Shell<L, W>>) -> Result<Response, Refused> {
+    if shell.shutdown.is_draining() {
+        return Err(Problem::unavailable("the server is shutting down", COME_BACK_AFTER).into());
+    }
+    if !shell.api.ready() {
+        return Err(Problem::unavailable("the API is still reading the log", std::time::Duration::from_secs(1)).into());
+    }
+    Ok(json(StatusCode::OK, &json!({"status": "ready"})))
+}
+
+async fn no_such_path(uri: Uri) -> Refused {
+    Problem::no_such_path(uri.path()).into()
+}

@@ -1,0 +1,246 @@
+//! The worker's loop: feeds the worker machine from the group, the STOPs and its runs, and carries out what it asks for.
+//! It decides nothing about tasks.
+
+use crate::ports::{
+    Agents, GroupEvent, Log, LogError, Member, Projects, Step, StepError, Steps, Tail, TailEvent, TailFrom, World,
+};
+use crate::run::{self, Ports};
+use crate::world::Clock;
+use baton_core::log::{Epoch, Partition, Topic};
+use baton_core::run::{Ending, Input as RunInput, RunSpec};
+use baton_core::worker::{Effect, Input, RunId, Unstepped, Worker, WorkerConfig};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tracing::Instrument as _;
+
+/// How many answers of runs and steps may wait for the loop; those who bring more wait themselves.
+const ANSWERS: usize = 64;
+/// How many inputs may wait for a run. The worker tells a run a handful of things in its life.
+const TOLD: usize = 16;
+/// How long to wait after the log could not be read.
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// Whether the process is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shutdown {
+    /// No.
+    #[default]
+    No,
+    /// When the running tasks have ended, or the drain timeout has passed.
+    Drain,
+    /// At once: running tasks are handed back.
+    Now,
+}
+
+/// Who a worker is, and what it remembers.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// The group that shares the tasks.
+    pub group: String,
+    /// The worker's name in it.
+    pub name: String,
+    /// How long a task's id is remembered, so that a POST sent twice runs once.
+    pub lookback: Duration,
+    /// How long STOPs are kept on the log.
+    pub retention: Duration,
+}
+
+impl Default for Membership {
+    fn default() -> Self {
+        Self {
+            group: "baton-workers".into(),
+            name: "worker".into(),
+            lookback: Duration::from_hours(24),
+            retention: Duration::from_hours(7 * 24),
+        }
+    }
+}
+
+/// What comes back from what was set going.
+enum Answer {
+    Ended(RunId, Ending),
+    Stepped(Partition, Epoch, Result<(), StepError>),
+}
+
+/// Works until it is told to go, or the log has failed for good.
+pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
+    log: L,
+    agents: A,
+    projects: P,
+    world: W,
+    membership: Membership,
+    config: WorkerConfig,
+    mut shutdown: watch::Receiver<Shutdown>,
+) -> Result<(), LogError> {
+    let from = TailFrom::Time(world.wall().minus(membership.retention));
+    let mut control = log.tail(Topic::Control, from).await?;
+    let mut member = log.join(&membership.group, &membership.name, membership.lookback).await?;
+    let (answers, mut answered) = mpsc::channel(ANSWERS);
+    let clock = Clock::new(world);
+    let steps = member.steps();
+    let ports = Ports { log, agents, projects, clock: clock.clone() };
+    let mut hands = Hands { ports, steps, answers, runs: BTreeMap::new() };
+    let mut worker = Worker::new(config);
+    let mut told_to = Shutdown::No;
+    loop {
+        while let Some(effect) = worker.poll() {
+            if hands.carry_out(effect, &mut member).await {
+                return Ok(());
+            }
+        }
+        let input = tokio::select! {
+            biased;
+            changed = shutdown.changed(), if told_to < Shutdown::Now => {
+                // Whoever could have told is gone: that is as good as being told.
+                told_to = changed.map_or(Shutdown::Now, |()| *shutdown.borrow_and_update());
+                match told_to {
+                    Shutdown::No => continue,
+                    Shutdown::Drain => Input::Drain,
+                    Shutdown::Now => Input::Halt,
+                }
+            }
+            () = clock.until(worker.deadline()) => Input::Timeout,
+            event = control.next() => match event {
+                Ok(TailEvent::Records(records)) => {
+                    for records in records {
+                        worker.handle(Input::Records(records), clock.now());
+                    }
+                    continue;
+                }
+                Ok(TailEvent::CaughtUp) => Input::StopsCaughtUp,
+                Err(error) => {
+                    wait_out(error).await?;
+                    continue;
+                }
+            },
+            answer = answered.recv() => match answer {
+                Some(Answer::Ended(run, ending)) => {
+                    hands.runs.remove(&run);
+                    Input::Ended(run, ending)
+                }
+                Some(Answer::Stepped(partition, epoch, answer)) => stepped(partition, epoch, answer)?,
+                None => unreachable!("the loop holds a sender"),
+            },
+            event = member.next() => match event {
+                Ok(event) => claimed(event),
+                Err(error) => {
+                    wait_out(error).await?;
+                    continue;
+                }
+            },
+        };
+        worker.handle(input, clock.now());
+    }
+}
+
+async fn wait_out(error: LogError) -> Result<(), LogError> {
+    match error {
+        LogError::Unavailable(why) => {
+            tracing::warn!(why, "the log can't be read; trying again");
+            tokio::time::sleep(READ_AGAIN_AFTER).await;
+            Ok(())
+        }
+        fatal @ LogError::Fatal(_) => Err(fatal),
+    }
+}
+
+fn claimed(event: GroupEvent) -> Input {
+    match event {
+        GroupEvent::Claimed { partition, epoch, committed } => {
+            tracing::debug!(partition, epoch, offset = committed.offset, "claimed");
+            Input::Claimed { partition, epoch, offset: committed.offset, metadata: committed.metadata }
+        }
+        GroupEvent::Revoke { partition } => Input::Revoked(partition),
+        GroupEvent::Lost { partition } => {
+            tracing::warn!(partition, "the claim is lost");
+            Input::Lost(partition)
+        }
+        GroupEvent::Records(records) => Input::Records(records),
+    }
+}
+
+fn stepped(partition: Partition, epoch: Epoch, answer: Result<(), StepError>) -> Result<Input, LogError> {
+    let answer = match answer {
+        Ok(()) => Ok(()),
+        Err(StepError::Fenced) => {
+            tracing::warn!(partition, epoch, "fenced: the claim was no longer current");
+            Err(Unstepped::Fenced)
+        }
+        Err(StepError::Log(LogError::Unavailable(why))) => {
+            tracing::warn!(partition, why, "could not take an atomic step; trying again");
+            Err(Unstepped::ForNow)
+        }
+        Err(StepError::Log(fatal @ LogError::Fatal(_))) => return Err(fatal),
+    };
+    Ok(Input::Stepped(partition, epoch, answer))
+}
+
+/// Carries out effects.
+struct Hands<L, S, A, P, W> {
+    ports: Ports<L, A, P, W>,
+    steps: S,
+    answers: mpsc::Sender<Answer>,
+    runs: BTreeMap<RunId, mpsc::Sender<RunInput>>,
+}
+
+impl<L: Log, S: Steps, A: Agents, P: Projects, W: World> Hands<L, S, A, P, W> {
+    /// Returns whether the worker is to leave.
+    async fn carry_out(&mut self, effect: Effect, member: &mut impl Member) -> bool {
+        match effect {
+            Effect::Step(step) => self.step(step),
+            Effect::Start(run, spec) => self.start(run, spec),
+            Effect::Tell(run, input) => {
+                if let Some(told) = self.runs.get(&run) {
+                    // A run that is over hears nothing more, and needs nothing more.
+                    let _ = told.send(input).await;
+                }
+            }
+            Effect::Pause(partition) => member.pause(partition),
+            Effect::Resume(partition) => member.resume(partition),
+            Effect::Release(partition) => member.release(partition),
+            Effect::Unreadable { topic, partition, offset, why } => {
+                tracing::warn!(%topic, partition, offset, why, "skipped a record that can't be read");
+            }
+            Effect::Unusable(partition, why) => {
+                tracing::error!(partition, why, "the ledger can't be read; the partition's tasks wait until it can");
+            }
+            Effect::Report { task_id, attempt, kind, exit } => {
+                let exit = exit.map(tracing::field::display);
+                tracing::info!(task = %task_id, attempt, outcome = kind.name(), exit, "ended");
+            }
+            Effect::Leave => return true,
+        }
+        false
+    }
+
+    fn step(&self, step: Step) {
+        let (steps, answers) = (self.steps.clone(), self.answers.clone());
+        tokio::spawn(async move {
+            let (partition, epoch) = (step.partition, step.epoch);
+            let answer = steps.step(step).await;
+            // The loop is gone only when nobody waits for the answer.
+            let _ = answers.send(Answer::Stepped(partition, epoch, answer)).await;
+        });
+    }
+
+    fn start(&mut self, id: RunId, spec: RunSpec) {
+        let span = tracing::info_span!(
+            "run",
+            task = %spec.task_id,
+            attempt = spec.attempt,
+            project = %spec.project,
+            r#type = spec.kind,
+            partition = spec.partition,
+        );
+        span.in_scope(|| tracing::info!("started"));
+        let (told, inputs) = mpsc::channel(TOLD);
+        let (ports, answers) = (self.ports.clone(), self.answers.clone());
+        self.runs.insert(id, told);
+        let running = async move {
+            let ending = run::run(ports, spec, inputs).await;
+            let _ = answers.send(Answer::Ended(id, ending)).await;
+        };
+        tokio::spawn(running.instrument(span));
+    }
+}

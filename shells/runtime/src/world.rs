@@ -1,0 +1,54 @@
+//! The real clock and entropy. In a simulation the same calls are answered by the simulator.
+
+use crate::ports::World;
+use baton_core::time::{Instant, Now, Timestamp};
+use std::time::{Duration, SystemTime};
+use tokio::time;
+
+/// The world as the standard library sees it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemWorld;
+
+impl World for SystemWorld {
+    fn wall(&self) -> Timestamp {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn random(&self) -> [u8; 16] {
+        uuid::Uuid::new_v4().into_bytes()
+    }
+}
+
+/// Turns the runtime's clock into the core's.
+#[derive(Clone, Debug)]
+pub struct Clock<W> {
+    start: time::Instant,
+    world: W,
+}
+
+impl<W: World> Clock<W> {
+    /// A clock that starts now.
+    pub fn new(world: W) -> Self {
+        Self { start: time::Instant::now(), world }
+    }
+
+    /// What both clocks say.
+    pub fn now(&self) -> Now {
+        let since_start = time::Instant::now().saturating_duration_since(self.start);
+        Now { mono: Instant::from_start(since_start), wall: self.world.wall() }
+    }
+
+    /// The world behind it.
+    pub const fn world(&self) -> &W {
+        &self.world
+    }
+
+    /// Waits until a deadline of the core; for ever if there is none.
+    pub async fn until(&self, deadline: Option<Instant>) {
+        /// So far away that it never comes, and near enough for every timer to reckon with.
+        const NEVER: Duration = Duration::from_hours(24 * 365);
+        let at = self.start + deadline.map_or(NEVER, Instant::since_start);
+        time::sleep_until(at).await;
+    }
+}
