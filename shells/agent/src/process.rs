@@ -185,28 +185,28 @@ impl Subprocess {
             let Self { pipes, last, .. } = self;
             let Some(last) = last else { return std::future::pending().await };
             let in_time = Instant::now() < last.until;
-            let ended = pipes.iter().all(|pipe| pipe.receiver.is_none());
-            if ended || (!in_time && last.late >= DRAIN_BYTES) {
-                let survivors_killed = last.survivors || !ended;
-                return ProcessEvent::Exited(Exit { status: last.status, survivors_killed });
-            }
             for pipe in pipes.iter_mut() {
                 if let Ok(Some(bytes)) = pipe.try_read() {
                     last.late += if in_time { 0 } else { bytes.len() };
-                    return ProcessEvent::Output(pipe.stream, bytes);
+                    if last.late < DRAIN_BYTES {
+                        return ProcessEvent::Output(pipe.stream, bytes);
+                    }
                 }
             }
-            if !in_time {
-                last.late = DRAIN_BYTES;
-                continue;
+            let ended = pipes.iter().all(|pipe| pipe.receiver.is_none());
+            if ended || !in_time {
+                let survivors_killed = last.survivors || !ended;
+                return ProcessEvent::Exited(Exit { status: last.status, survivors_killed });
             }
             let [first, second] = pipes;
-            tokio::select! {
+            let read = tokio::select! {
                 biased;
-                Some(bytes) = first.read() => return ProcessEvent::Output(first.stream, bytes),
-                Some(bytes) = second.read() => return ProcessEvent::Output(second.stream, bytes),
-                () = sleep_until(last.until) => {}
-                else => {}
+                read = first.read() => read.map(|bytes| (first.stream, bytes)),
+                read = second.read() => read.map(|bytes| (second.stream, bytes)),
+                () = sleep_until(last.until) => None,
+            };
+            if let Some((stream, bytes)) = read {
+                return ProcessEvent::Output(stream, bytes);
             }
         }
     }
