@@ -125,7 +125,7 @@ pub struct Dev {
     )]
     pub data: PathBuf,
     /// How many partitions each topic has; can't be changed later
-    #[arg(long, value_name = "N", env = "BATON_PARTITIONS", hide_env = true, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Log")]
+    #[arg(long, value_name = "N", env = "BATON_PARTITIONS", hide_env = true, default_value = "8", value_parser = count::<1024>, help_heading = "Log")]
     pub partitions: u32,
     /// How long tasks and their updates are kept, at least 24h
     #[arg(long, value_name = "TIME", env = "BATON_RETENTION", hide_env = true, default_value = "7d", value_parser = retention, help_heading = "Log")]
@@ -149,7 +149,7 @@ pub struct Dev {
         default_value_t = 100_000,
         help_heading = "API"
     )]
-    pub max_queued: usize,
+    pub max_queued: u32,
     /// How many watchers there may be at once before one more gets 503
     #[arg(
         long,
@@ -159,13 +159,13 @@ pub struct Dev {
         default_value_t = 10_000,
         help_heading = "API"
     )]
-    pub max_watchers: usize,
+    pub max_watchers: u32,
 
     /// How many tasks run at a time
-    #[arg(long, value_name = "N", env = "BATON_SLOTS", hide_env = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Worker")]
-    pub slots: u16,
+    #[arg(long, value_name = "N", env = "BATON_SLOTS", hide_env = true, default_value = "1", value_parser = count::<1000>, help_heading = "Worker")]
+    pub slots: u32,
     /// How many attempts may be begun; a worker's death counts, a failure is not tried again
-    #[arg(long, value_name = "N", env = "BATON_MAX_ATTEMPTS", hide_env = true, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Worker")]
+    #[arg(long, value_name = "N", env = "BATON_MAX_ATTEMPTS", hide_env = true, default_value = "3", value_parser = count::<100>, help_heading = "Worker")]
     pub max_attempts: u32,
     /// How long an agent has between SIGTERM and SIGKILL
     #[arg(long, value_name = "TIME", env = "BATON_GRACE", hide_env = true, default_value = "10s", value_parser = duration, help_heading = "Worker")]
@@ -281,6 +281,11 @@ pub struct Show {
     pub id: String,
     #[command(flatten)]
     pub client: Client,
+}
+
+fn count<const MOST: u32>(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
+    number.ok_or_else(|| format!("must be a whole number from 1 to {MOST}"))
 }
 
 fn words(text: &str) -> Result<Words, String> {

@@ -76,7 +76,7 @@ async fn start(options: &Dev) -> Result<Parts, Failure> {
         history: options.history,
         history_memory: options.history_memory,
         retention: options.retention,
-        max_queued: options.max_queued,
+        max_queued: options.max_queued as usize,
     };
     let api = Api::new(log.clone(), SystemWorld, types.clone(), hub);
     let reading = tokio::spawn({
@@ -85,8 +85,10 @@ async fn start(options: &Dev) -> Result<Parts, Failure> {
     });
 
     let http = baton_http::Shutdown::default();
-    let http_options =
-        HttpOptions { max_watchers: options.max_watchers, ..HttpOptions::for_listener(&listener).map_err(unbound)? };
+    let http_options = HttpOptions {
+        max_watchers: options.max_watchers as usize,
+        ..HttpOptions::for_listener(&listener).map_err(unbound)?
+    };
     let router = baton_http::router(api, &http_options, &http, axum::Router::new());
     let serving = tokio::spawn({
         let http = http.clone();
@@ -125,7 +127,7 @@ fn open_projects(options: &Dev) -> Result<ConfiguredProjects, Failure> {
 fn worker_config(options: &Dev, types: TaskTypes) -> WorkerConfig {
     let random = SystemWorld.random();
     WorkerConfig {
-        slots: options.slots.into(),
+        slots: options.slots as usize,
         agent: options.agent.0.clone(),
         types,
         max_attempts: options.max_attempts,
