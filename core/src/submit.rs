@@ -33,8 +33,8 @@ pub fn read_submission(
     let value = read_strictly(body).map_err(|e| Problem::not_json(e.to_string()))?;
     let Value::Object(mut fields) = value else {
         return Err(Problem::invalid_field(
-            "",
-            "the body must be an object: {\"project\", \"type\", \"command\"?, \"params\"}",
+            "body",
+            "must be an object: {\"project\", \"type\", \"command\"?, \"params\"}",
         ));
     };
     let mut read = Fields { fields: &mut fields, errors: Vec::new() };

@@ -1,0 +1,164 @@
+//! STOP, in every state of a task and by every way there is.
+#![allow(clippy::unwrap_used)]
+
+use baton_tests::{Baton, Frames, baton as command, frames, until};
+use serde_json::json;
+use std::time::Duration;
+
+#[tokio::test]
+async fn a_queued_task_that_is_stopped_is_never_started() {
+    let baton = Baton::start(&[]).await;
+    let running = baton.submit("silent", json!({})).await;
+    baton.until_task(&running, "last_update", "ready").await;
+    let proof = baton.dir().join("ran");
+    let queued = baton.submit("touch", json!({"text": proof})).await;
+    assert_eq!(baton.stop(&queued).await, 202);
+    // At once, and not when its turn comes: the first task still runs.
+    assert_eq!(frames(&baton, &queued).await, (vec!["STOPPED".to_owned()], Some(1000)));
+    assert_eq!(baton.task(&running).await["status"], "running");
+    assert_eq!(baton.task(&queued).await["attempt"], 0);
+    baton.stop(&running).await;
+    baton.until_ended(&running).await;
+    assert!(!proof.exists());
+}
+
+#[tokio::test]
+async fn a_task_is_stopped_before_its_process_is_made() {
+    // An address where nobody answers: the config is asked for again and again.
+    let baton = Baton::start(&["--projects-url", "http://127.0.0.1:1"]).await;
+    let id = baton.submit("silent", json!({})).await;
+    baton.until_task(&id, "status", "running").await;
+    assert_eq!(baton.stop(&id).await, 202);
+    assert_eq!(frames(&baton, &id).await.0, ["Starting...", "STOPPED"]);
+}
+
+#[tokio::test]
+async fn an_agent_that_ignores_sigterm_is_killed_after_its_grace() {
+    let baton = Baton::start(&["--grace", "300ms"]).await;
+    let id = baton.submit("stubborn", json!({})).await;
+    baton.until_task(&id, "last_update", "ready").await;
+    assert_eq!(baton.stop(&id).await, 202);
+    assert_eq!(baton.task(&id).await["status"], "stopping");
+    let ended = baton.until_ended(&id).await;
+    assert_eq!((ended["status"].as_str(), ended["signal"].as_i64()), (Some("stopped"), Some(9)));
+    baton.until_nothing_left().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_stopped_itself_is_stopped() {
+    let baton = Baton::start(&[]).await;
+    let id = baton.submit("stopped", json!({})).await;
+    baton.until_task(&id, "last_update", "ready").await;
+    baton.stop(&id).await;
+    assert_eq!(baton.until_ended(&id).await["status"], "stopped");
+}
+
+#[tokio::test]
+async fn a_stop_after_the_end_is_refused_and_changes_nothing() {
+    let baton = Baton::start(&[]).await;
+    let id = baton.submit("lines", json!({})).await;
+    let before = baton.until_ended(&id).await;
+    assert_eq!(baton.stop(&id).await, 409);
+    assert_eq!(baton.task(&id).await, before);
+    assert_eq!(baton.stop("no-such-task").await, 404);
+}
+
+#[tokio::test]
+async fn every_way_to_say_stop_stops() {
+    let baton = Baton::start(&["--slots", "4"]).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(baton.submit("silent", json!({})).await);
+    }
+    for id in &ids {
+        baton.until_task(id, "last_update", "ready").await;
+    }
+    Frames::open(&baton, &ids[0], "").await.send("STOP").await;
+    Frames::open(&baton, &ids[1], "?format=json").await.send(r#"{"signal":"STOP"}"#).await;
+    assert_eq!(baton.stop(&ids[2]).await, 202);
+    assert_eq!(baton.stop(&ids[2]).await, 202, "twice is as good as once");
+    let said = command(&["stop", &ids[3], "--server", &baton.url]);
+    assert_eq!(
+        (said.status.code(), String::from_utf8_lossy(&said.stdout).trim()),
+        (Some(0), format!("{} is stopping", ids[3]).as_str())
+    );
+    for id in &ids {
+        assert_eq!(baton.until_ended(id).await["status"], "stopped");
+    }
+    baton.until_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_stop_survives_a_crash() {
+    let mut baton = Baton::start(&["--grace", "60s"]).await;
+    let id = baton.submit("stubborn", json!({})).await;
+    let queued = baton.submit("silent", json!({})).await;
+    baton.until_task(&id, "last_update", "ready").await;
+    assert_eq!((baton.stop(&id).await, baton.stop(&queued).await), (202, 202));
+    baton.kill();
+    let baton = baton.restart().await;
+    for id in [&id, &queued] {
+        assert_eq!(baton.until_ended(id).await["status"], "stopped");
+    }
+    assert_eq!(frames(&baton, &id).await.0, ["Starting...", "ready", "STOPPED"]);
+    baton.until_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_task_that_runs_too_long_fails_and_says_so() {
+    let baton = Baton::start(&[]).await;
+    let body = json!({"project": "default", "type": "silent", "timeout_s": 1});
+    let id = baton.submit_body(body).await;
+    let ended = baton.until_ended(&id).await;
+    assert_eq!((ended["status"].as_str(), ended["reason"].as_str()), (Some("failed"), Some("timed out after 1s")));
+}
+
+#[tokio::test]
+async fn sigterm_drains_and_hands_back_what_does_not_end_in_time() {
+    let mut baton = Baton::start(&["--drain-timeout", "300ms"]).await;
+    let id = baton.submit("silent", json!({})).await;
+    baton.until_task(&id, "last_update", "ready").await;
+    let mut watcher = Frames::open(&baton, &id, "").await;
+    baton.signal("TERM");
+    until("503", async || {
+        let answer = baton.post(&json!({"project": "default", "type": "silent"})).send().await.ok()?;
+        (answer.status() == 503 && answer.headers().contains_key("retry-after")).then_some(())
+    })
+    .await;
+    assert_eq!(watcher.rest().await, ["Starting...", "ready"]);
+    assert_eq!(watcher.closed, Some(1012));
+    assert_eq!(baton.finished().await.code, Some(0));
+    let baton = baton.restart().await;
+    let mut watcher = Frames::open(&baton, &id, "").await;
+    watcher.until("Starting... (attempt 2)").await;
+    watcher.send("STOP").await;
+    watcher.until("STOPPED").await;
+}
+
+#[tokio::test]
+async fn sigterm_lets_a_running_task_end_and_its_watchers_see_it() {
+    let mut baton = Baton::start(&[]).await;
+    let id = baton.submit("slow", json!({"lines": 30, "interval": 0.02})).await;
+    let waiting = baton.submit("lines", json!({})).await;
+    let mut watcher = Frames::open(&baton, &id, "").await;
+    watcher.until("line 2 of 30").await;
+    baton.signal("TERM");
+    assert_eq!(watcher.rest().await.last().map(String::as_str), Some("DONE"));
+    assert_eq!(baton.finished().await.code, Some(0));
+    let baton = baton.restart().await;
+    assert_eq!(baton.until_ended(&waiting).await["status"], "done");
+}
+
+#[tokio::test]
+async fn a_second_sigterm_does_not_wait() {
+    let mut baton = Baton::start(&["--drain-timeout", "60s", "--grace", "60s"]).await;
+    let id = baton.submit("stubborn", json!({})).await;
+    baton.until_task(&id, "last_update", "ready").await;
+    baton.signal("TERM");
+    until("the first to be heard", async || baton.logs().iter().any(|line| line.contains("ending:")).then_some(()))
+        .await;
+    baton.signal("TERM");
+    let finished = tokio::time::timeout(Duration::from_secs(10), baton.finished()).await.expect("it ends at once");
+    assert_eq!(finished.code, Some(0));
+    assert!(baton.leftovers().is_empty(), "{:?}", baton.leftovers());
+}

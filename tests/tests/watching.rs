@@ -1,0 +1,161 @@
+//! Watchers: whoever comes, whenever, by whichever way, sees every update once and in order.
+#![allow(clippy::unwrap_used)]
+
+use baton_tests::{Baton, Frames, events, frames, json_frames};
+use serde_json::{Value, json};
+
+fn texts(frames: &[Value]) -> Vec<&str> {
+    frames.iter().map(|frame| frame["update"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn twenty_watchers_that_join_at_random_moments_read_the_same() {
+    let baton = Baton::start(&[]).await;
+    let id = baton.submit("slow", json!({"lines": 60, "interval": 0.01})).await;
+    let watching = (0..20).map(|number: u32| {
+        let (baton, id) = (&baton, &id);
+        async move {
+            // Each joins at another line of one that was there from the start.
+            let mut early = Frames::open(baton, id, "").await;
+            early.until(&format!("line {} of 60", 1 + number * 29 / 10)).await;
+            match number % 3 {
+                0 => frames(baton, id).await.0,
+                1 => texts(&json_frames(baton, id, "").await).into_iter().map(str::to_owned).collect(),
+                _ => texts(&events(baton, id, "").await).into_iter().map(str::to_owned).collect(),
+            }
+        }
+    });
+    let all: Vec<Vec<String>> = futures_util::future::join_all(watching).await;
+    assert_eq!(all[0].len(), 62);
+    assert!(all.iter().all(|seen| *seen == all[0]));
+}
+
+#[tokio::test]
+async fn a_watcher_resumes_after_what_it_has_read() {
+    let baton = Baton::start(&[]).await;
+    let id = baton.submit("lines", json!({"lines": 5})).await;
+    baton.until_ended(&id).await;
+    let all = json_frames(&baton, &id, "").await;
+    let ids: Vec<&str> = all.iter().map(|frame| frame["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["1-1", "1-2", "1-3", "1-4", "1-5", "1-6", "1-7"]);
+    for (read, after) in ids.iter().enumerate() {
+        assert_eq!(json_frames(&baton, &id, after).await, all[read + 1..]);
+        assert_eq!(events(&baton, &id, after).await, all[read + 1..]);
+    }
+    let kinds: Vec<&str> = all.iter().map(|frame| frame["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["started", "line", "line", "line", "line", "line", "done"]);
+}
+
+#[tokio::test]
+async fn watchers_resume_across_a_crash_without_a_gap_or_a_duplicate() {
+    let mut baton = Baton::start(&[]).await;
+    let id = baton.submit("slow", json!({"lines": 200, "interval": 0.01})).await;
+    let mut first = Frames::open(&baton, &id, "?format=json").await;
+    let mut seen: Vec<Value> = Vec::new();
+    while seen.len() < 50 {
+        seen.push(serde_json::from_str(&first.next().await.unwrap()).unwrap());
+    }
+    baton.kill();
+    while let Some(frame) = first.next().await {
+        seen.push(serde_json::from_str(&frame).unwrap());
+    }
+    let baton = baton.restart().await;
+    let after = seen.last().unwrap()["id"].as_str().unwrap().to_owned();
+    seen.extend(json_frames(&baton, &id, &after).await);
+    assert_eq!(seen, json_frames(&baton, &id, "").await);
+    let restarts = texts(&seen).iter().filter(|text| text.starts_with("Starting...")).count();
+    assert_eq!((restarts, texts(&seen).last().copied()), (2, Some("DONE")));
+}
+
+#[tokio::test]
+async fn an_agent_can_not_forge_its_end() {
+    let baton = Baton::start(&[]).await;
+    let id = baton.submit("forges", json!({})).await;
+    let (seen, _) = frames(&baton, &id).await;
+    assert_eq!(seen, ["Starting...", "DONE", "STOPPED", "FAILED: no", r#"{"kind":"done","update":"DONE"}"#, "DONE"]);
+    let kinds: Vec<Value> = json_frames(&baton, &id, "").await.into_iter().map(|frame| frame["kind"].clone()).collect();
+    assert_eq!(kinds, ["started", "line", "line", "line", "line", "done"]);
+}
+
+#[tokio::test]
+async fn odd_lines_arrive_as_they_are() {
+    let baton = Baton::start(&[]).await;
+    let id = baton.submit("odd", json!({})).await;
+    let lines = [
+        "crlf",
+        "",
+        "empty before",
+        "\u{1b}[31mred\u{1b}[0m",
+        "nul \0 byte",
+        "bad \u{fffd} utf-8",
+        "ünïcödé 🎼",
+        "  spaces  ",
+        "no final newline",
+    ];
+    let (seen, _) = frames(&baton, &id).await;
+    assert_eq!(seen[1..seen.len() - 1], lines);
+    assert_eq!(texts(&json_frames(&baton, &id, "").await)[1..=lines.len()], lines);
+    let log = baton.get(&format!("/tasks/{id}/log")).send().await.unwrap().text().await.unwrap();
+    assert_eq!(log, lines.join("\n") + "\n");
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_is_cut_and_says_so() {
+    let baton = Baton::start(&["--max-line", "1000B"]).await;
+    let id = baton.submit("long", json!({"lines": 100_000})).await;
+    baton.until_ended(&id).await;
+    let line = &json_frames(&baton, &id, "").await[1];
+    assert_eq!(line["cut"], 99_000);
+    assert_eq!(line["update"].as_str().unwrap(), format!("{} [99000 more bytes left out]", "x".repeat(1000)));
+}
+
+#[tokio::test]
+async fn lines_of_stderr_are_marked_and_a_flood_of_them_holds_nothing_up() {
+    let baton = Baton::start(&[]).await;
+    let id = baton.submit("flood", json!({})).await;
+    let frames = json_frames(&baton, &id, "").await;
+    let marked = frames.iter().filter(|frame| frame["stream"] == "stderr").count();
+    let plain: Vec<&Value> =
+        frames.iter().filter(|frame| frame["kind"] == "line" && frame["stream"].is_null()).collect();
+    assert_eq!((marked, plain.len()), (1024, 1));
+    assert_eq!(plain[0]["update"], "after the flood");
+}
+
+#[tokio::test]
+async fn two_hundred_thousand_lines_arrive_in_order_also_from_the_log_on_disk() {
+    // A budget that holds a small part of them: the rest is read back.
+    for memory in ["256MiB", "1MiB"] {
+        let baton = Baton::start(&["--history-memory", memory]).await;
+        let id = baton.submit("lines", json!({"lines": 200_000, "text": "x"})).await;
+        let (live, _) = frames(&baton, &id).await;
+        assert_eq!(live.len(), 200_002, "{memory}");
+        assert!(
+            live[1..=200_000].iter().zip(1..).all(|(line, n)| *line == format!("line {n} of 200000: x")),
+            "{memory}"
+        );
+        let (late, _) = frames(&baton, &id).await;
+        assert!(late == live, "{memory}");
+        assert_eq!(json_frames(&baton, &id, "1-199999").await.len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn history_goes_after_its_time_and_a_late_watcher_is_told() {
+    let baton = Baton::start(&["--history", "1s"]).await;
+    let id = baton.submit("lines", json!({"lines": 5})).await;
+    baton.until_ended(&id).await;
+    let gone = vec!["[earlier updates are gone]".to_owned(), "DONE".to_owned()];
+    baton_tests::until("the history to go", async || (frames(&baton, &id).await.0 == gone).then_some(())).await;
+    assert_eq!(baton.task(&id).await["status"], "done");
+    assert_eq!(json_frames(&baton, &id, "").await[0]["kind"], "truncated");
+}
+
+#[tokio::test]
+async fn a_task_that_is_not_known_is_told() {
+    let baton = Baton::start(&[]).await;
+    assert_eq!(frames(&baton, "no-such-task").await, (vec![], Some(4404)));
+    let id = baton.submit("lines", json!({})).await;
+    let mut bad = Frames::open(&baton, &id, "?after=yesterday").await;
+    assert_eq!((bad.next().await, bad.closed), (None, Some(4400)));
+    assert_eq!(baton.get(&format!("/tasks/{id}/events?after=x")).send().await.unwrap().status(), 400);
+}
