@@ -87,7 +87,9 @@ impl Splitter {
 const KEPT_CAPACITY: usize = 4096;
 
 fn whole(bytes: &[u8]) -> Line<'_> {
-    Line { text: String::from_utf8_lossy(bytes), cut: 0 }
+    // Nearly all lines are good, and this check is several times as fast as the one that finds what is bad.
+    let text = str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
+    Line { text, cut: 0 }
 }
 
 fn without_cr(line: &[u8]) -> &[u8] {

@@ -275,3 +275,12 @@ proptest! {
         prop_assert_eq!(&world.read_all(middle)[..], &expected[expected.len() / 2 + 1..]);
     }
 }
+
+#[test]
+fn numbers_that_no_worker_would_write_do_no_harm() {
+    let mut world = World::new(config(1 << 20));
+    world.updates(&[(1, u64::MAX, Kind::Line, "a"), (1, 0, Kind::Line, "b"), (u32::MAX, u64::MAX, Kind::Line, "c")]);
+    world.updates(&[(u32::MAX, 0, Kind::Line, "d"), (0, 1, Kind::Line, "e")]);
+    let seen = world.read_all(UpdateId::default());
+    assert_eq!(seen.iter().filter(|text| text.len() == 1).collect::<Vec<_>>(), ["a", "c"]);
+}

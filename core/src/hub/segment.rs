@@ -8,7 +8,8 @@ use crate::process::Stream;
 use crate::record::{Kind, ProgressRecord, Unreadable};
 use crate::time::Timestamp;
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -24,6 +25,17 @@ pub enum Format {
 }
 
 const FORMATS: usize = 3;
+
+impl Format {
+    /// About how many bytes a frame has beside its text: enough that frames are seldom moved while they are encoded.
+    const fn overhead(self) -> usize {
+        match self {
+            Self::Plain => 4,
+            Self::Json => 112,
+            Self::Events => 144,
+        }
+    }
+}
 
 /// Counts the bytes that all segments hold, their encoded frames included.
 #[derive(Clone, Debug, Default)]
@@ -69,16 +81,13 @@ impl Filter {
     fn judge(&mut self, record: &ProgressRecord<'_>) -> Verdict {
         let last = self.last.unwrap_or_default();
         let attempt = record.attempt.unwrap_or(last.attempt.max(1));
-        if self.ended || attempt < last.attempt {
+        let expected = if attempt == last.attempt { last.seq.saturating_add(1) } else { 1 };
+        let id = UpdateId { attempt, seq: record.seq.unwrap_or(expected) };
+        // One id stands above all others, and nothing can come after it: hence not `last + 1`.
+        if self.ended || id <= last || id.seq < expected {
             return Verdict::Drop;
         }
-        let expected = if self.last.is_some() && attempt == last.attempt { last.seq + 1 } else { 1 };
-        let seq = record.seq.unwrap_or(expected);
-        if seq < expected {
-            return Verdict::Drop;
-        }
-        let id = UpdateId { attempt, seq };
-        let gap = seq > expected || attempt > last.attempt + 1;
+        let gap = id.seq > expected || attempt > last.attempt.saturating_add(1);
         self.last = Some(id);
         self.ended = record.kind.is_some_and(Kind::is_terminal);
         Verdict::Take { id, gap }
@@ -108,7 +117,8 @@ struct Rest {
 /// The JSON of a frame.
 #[derive(Serialize)]
 struct Frame<'a> {
-    id: String,
+    #[serde(serialize_with = "as_text")]
+    id: UpdateId,
     attempt: u32,
     seq: u64,
     kind: &'static str,
@@ -247,7 +257,7 @@ impl Segment {
     }
 
     fn encode(&self, format: Format) -> Encoded {
-        let mut bytes = Vec::with_capacity(self.text.len() + self.updates.len() * 4);
+        let mut bytes = Vec::with_capacity(self.text.len() + self.updates.len() * format.overhead());
         let mut ends = Vec::with_capacity(self.updates.len());
         let mut json = Vec::new();
         for (index, update) in self.updates.iter().enumerate() {
@@ -261,8 +271,8 @@ impl Segment {
                     append_text_frame(&mut bytes, &json);
                 }
                 Format::Events => {
-                    let head = format!("id: {}\nevent: {}\ndata: ", update.id, update.kind.name());
-                    bytes.extend_from_slice(head.as_bytes());
+                    write!(bytes, "id: {}\nevent: {}\ndata: ", update.id, update.kind.name())
+                        .expect("memory takes every write");
                     update.append_json(text, &mut bytes);
                     bytes.extend_from_slice(b"\n\n");
                 }
@@ -300,7 +310,7 @@ impl Update {
         let none = Rest::default();
         let rest = self.rest.as_deref().unwrap_or(&none);
         let frame = Frame {
-            id: self.id.to_string(),
+            id: self.id,
             attempt: self.id.attempt,
             seq: self.id.seq,
             kind: self.kind.name(),
@@ -314,6 +324,10 @@ impl Update {
         };
         serde_json::to_writer(buffer, &frame).expect("a frame has string keys, and memory takes every write");
     }
+}
+
+fn as_text<S: Serializer>(id: &UpdateId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
 }
 
 /// One unmasked, final text frame (RFC 6455, section 5.2).
