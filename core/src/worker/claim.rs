@@ -1,7 +1,7 @@
 //! One claim: a partition of `tasks` that this worker owns for now, its ledger, what waits in it, and the steps that
 //! move the ledger. Steps of one claim are taken one after the other; what comes meanwhile goes with the next.
 
-use super::RunId;
+use super::{Report, RunId};
 use crate::id::TaskId;
 use crate::ledger::Ledger;
 use crate::log::{Batch, Committed, Epoch, Offset, Partition, Step};
@@ -44,8 +44,10 @@ impl What {
 }
 
 /// What follows when a step is durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Then {
+    /// A task has ended.
+    Report(Report),
     /// The run's attempt is counted.
     Counted(RunId),
     /// The run is over, and its slot is free.
@@ -137,9 +139,9 @@ impl Claim {
     }
 
     /// Goes with the next step.
-    pub fn add(&mut self, batches: impl IntoIterator<Item = Batch>, then: Option<Then>) {
+    pub fn add(&mut self, batches: impl IntoIterator<Item = Batch>, thens: impl IntoIterator<Item = Then>) {
         self.batches.extend(batches);
-        self.thens.extend(then);
+        self.thens.extend(thens);
         self.changed = true;
     }
 

@@ -5,21 +5,23 @@
 //! step or an earlier one: there is no other way from here to the ledger.
 
 mod claim;
+mod records;
 mod stops;
 
 pub use claim::{READ_AHEAD_BYTES, READ_AHEAD_TASKS};
+pub use records::Report;
 
-use crate::id::{ProjectName, TaskId, UpdateId};
+use crate::id::{ProjectName, TaskId};
 use crate::ledger::Ledger;
-use crate::log::{Batch, Delivered, Epoch, Offset, Partition, Step, Topic};
+use crate::log::{Delivered, Epoch, Offset, Partition, Step, Topic};
 use crate::problem::FieldError;
-use crate::process::ExitStatus;
-use crate::record::{ControlRecord, DeadLetter, Kind, ProgressRecord, TaskRecord, Unreadable};
+use crate::record::{ControlRecord, Kind, TaskRecord, Unreadable};
 use crate::retry::Backoff;
 use crate::run::{Ending, Input as RunInput, Outcome, RunSpec};
 use crate::time::{Instant, Now, Timestamp};
 use crate::types::TaskTypes;
 use claim::{Claim, Then, Waiting, What};
+use records::{MAX_UNREADABLE, Terminal, started, unreadable_letter};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,17 +137,8 @@ pub enum Effect {
     },
     /// The ledger of a partition can't be read; its tasks wait until that is put right.
     Unusable(Partition, String),
-    /// A task has ended.
-    Report {
-        /// Which.
-        task_id: TaskId,
-        /// The attempt that ended it.
-        attempt: u32,
-        /// How: [`Kind::Done`], [`Kind::Stopped`] or [`Kind::Failed`].
-        kind: Kind,
-        /// What the kernel said of its process, if there was one.
-        exit: Option<ExitStatus>,
-    },
+    /// A task has ended, durably.
+    Report(Report),
     /// Everything is committed and nothing runs: the worker may go.
     Leave,
 }
@@ -340,13 +333,12 @@ impl Worker {
         match (owner, ending) {
             (Some(claim), Ending::Outcome(outcome)) => {
                 claim.ledger.end(offset);
-                let terminal = Terminal { record: &record, attempt, attempts: attempt, outcome };
-                claim.add(terminal.batches(now.wall), Some(Then::Freed(run)));
-                self.effects.push_back(terminal.report());
+                let terminal = Terminal { record: &record, attempt, outcome };
+                claim.add(terminal.batches(now.wall), [Then::Report(terminal.report(partition)), Then::Freed(run)]);
             }
             (Some(claim), Ending::HandedBack) => {
                 claim.ledger.hand_back(offset);
-                claim.add([], Some(Then::Freed(run)));
+                claim.add([], [Then::Freed(run)]);
             }
             // Nothing may be written for a claim that is gone.
             (_, _) => {
@@ -362,6 +354,7 @@ impl Worker {
                 self.step_backoff.reset();
                 for then in claim.stepped() {
                     match then {
+                        Then::Report(report) => self.effects.push_back(Effect::Report(report)),
                         Then::Counted(run) => self.effects.push_back(Effect::Tell(run, RunInput::Counted)),
                         Then::Freed(run) => {
                             if let Some(running) = self.runs.remove(&run) {
@@ -445,22 +438,21 @@ impl Worker {
         for claim in self.claims.values_mut().filter(|claim| !claim.revoked) {
             while let Some(offset) = claim.slotless.first().copied().filter(|offset| claim.has_room(*offset)) {
                 let Some(waiting) = claim.take(offset) else { break };
-                let attempts = claim.ledger.tries(offset).begun;
+                let attempt = claim.ledger.tries(offset).begun;
                 claim.ledger.end(offset);
-                let batches = match &waiting.what {
+                let (batches, report) = match &waiting.what {
                     What::Stopped(record) | What::Task(record) => {
-                        let outcome = Outcome::without_run(Kind::Stopped, None, attempts);
-                        let terminal = Terminal { record, attempt: attempts, attempts, outcome };
+                        let outcome = Outcome::without_run(Kind::Stopped, None, attempt);
+                        let terminal = Terminal { record, attempt, outcome };
                         self.places.remove(&record.task_id);
-                        self.effects.push_back(terminal.report());
-                        terminal.batches(now.wall)
+                        (terminal.batches(now.wall), Some(Then::Report(terminal.report(claim.partition))))
                     }
-                    What::Again => Vec::new(),
+                    What::Again => (Vec::new(), None),
                     What::Unreadable { text, why } => {
-                        vec![unreadable_letter(claim.partition, offset, text, why, now.wall)]
+                        (vec![unreadable_letter(claim.partition, offset, text, why, now.wall)], None)
                     }
                 };
-                claim.add(batches, None);
+                claim.add(batches, report);
             }
         }
     }
@@ -482,7 +474,7 @@ impl Worker {
                 let run = self.next_run;
                 self.next_run += 1;
                 claim.running.insert(offset, run);
-                claim.add([started(&record.task_id, attempt, now.wall)], Some(Then::Counted(run)));
+                claim.add([started(&record.task_id, attempt, now.wall)], [Then::Counted(run)]);
                 let spec = RunSpec {
                     task_id: record.task_id.clone(),
                     kind: record.kind.clone(),
@@ -501,17 +493,13 @@ impl Worker {
             Err(reason) => {
                 claim.ledger.end(offset);
                 let outcome = Outcome::without_run(Kind::Failed, Some(reason), tries.begun);
-                let terminal = Terminal { record: &record, attempt: tries.begun, attempts: tries.begun, outcome };
-                claim.add(terminal.batches(now.wall), None);
-                self.effects.push_back(terminal.report());
+                let terminal = Terminal { record: &record, attempt: tries.begun, outcome };
+                claim.add(terminal.batches(now.wall), [Then::Report(terminal.report(partition))]);
                 self.places.remove(&record.task_id);
             }
         }
     }
 }
-
-/// How much of a record that can't be read is kept in its dead letter, in bytes.
-const MAX_UNREADABLE: usize = 64 * 1024;
 
 fn read_task(key: &[u8], value: &[u8]) -> Result<TaskRecord, Unreadable> {
     let record = TaskRecord::read(value)?;
@@ -527,79 +515,4 @@ fn prepare(config: &WorkerConfig, record: &TaskRecord) -> Result<(ProjectName, V
         errors.iter().map(said).collect::<Vec<_>>().join("; ")
     })?;
     Ok((project, argv))
-}
-
-fn started(task_id: &TaskId, attempt: u32, at: Timestamp) -> Batch {
-    let text = if attempt == 1 { "Starting...".to_owned() } else { format!("Starting... (attempt {attempt})") };
-    let record = ProgressRecord::new(task_id, UpdateId { attempt, seq: 1 }, Kind::Started, at, text);
-    Batch::one(Topic::Progress, task_id.clone(), record.write())
-}
-
-/// The dead letter of a record that is no task. Its key is made of where it was.
-fn unreadable_letter(partition: Partition, offset: Offset, text: &str, why: &str, at: Timestamp) -> Batch {
-    let letter = DeadLetter {
-        task_id: None,
-        task: None,
-        unreadable: Some(text.to_owned()),
-        reason: format!("{}[{partition}]@{offset} can't be read: {why}", Topic::Tasks),
-        attempts: 0,
-        last_lines: Vec::new(),
-        at,
-    };
-    let key = format!("unreadable-{partition}-{offset}").parse().expect("it is letters, digits and dashes");
-    Batch::one(Topic::DeadLetters, key, letter.write())
-}
-
-impl Outcome {
-    /// How a task ends that has no run. After attempts of which only the log knows the last update, its number
-    /// is left to the readers.
-    fn without_run(kind: Kind, reason: Option<String>, attempts: u32) -> Self {
-        Self { kind, seq: u64::from(attempts == 0), reason, exit: None::<ExitStatus>, last_lines: Vec::new() }
-    }
-}
-
-/// The end of a task, as records.
-struct Terminal<'a> {
-    record: &'a TaskRecord,
-    attempt: u32,
-    attempts: u32,
-    outcome: Outcome,
-}
-
-impl Terminal<'_> {
-    fn report(&self) -> Effect {
-        let Outcome { kind, exit, .. } = self.outcome;
-        Effect::Report { task_id: self.record.task_id.clone(), attempt: self.attempt, kind, exit }
-    }
-
-    fn update(&self) -> String {
-        match (self.outcome.kind, &self.outcome.reason) {
-            (Kind::Done, _) => "DONE".into(),
-            (Kind::Stopped, _) => "STOPPED".into(),
-            (_, Some(reason)) => format!("FAILED: {reason}"),
-            (_, None) => "FAILED".into(),
-        }
-    }
-
-    /// The terminal update, and a dead letter if the task failed.
-    fn batches(&self, at: Timestamp) -> Vec<Batch> {
-        let (id, outcome) = (&self.record.task_id, &self.outcome);
-        let place = UpdateId { attempt: self.attempt, seq: outcome.seq };
-        let mut update = ProgressRecord::new(id, place, outcome.kind, at, self.update()).with_exit(outcome.exit);
-        update.reason = outcome.reason.as_deref().map(Into::into);
-        let mut batches = vec![Batch::one(Topic::Progress, id.clone(), update.write())];
-        if outcome.kind == Kind::Failed {
-            let letter = DeadLetter {
-                task_id: Some(id.clone()),
-                task: Some(self.record.clone()),
-                unreadable: None,
-                reason: outcome.reason.clone().unwrap_or_default(),
-                attempts: self.attempts,
-                last_lines: outcome.last_lines.clone(),
-                at,
-            };
-            batches.push(Batch::one(Topic::DeadLetters, id.clone(), letter.write()));
-        }
-        batches
-    }
 }

@@ -205,10 +205,16 @@ impl<L: Log, S: Steps, A: Agents, P: Projects, W: World> Hands<L, S, A, P, W> {
             Effect::Unusable(partition, why) => {
                 tracing::error!(partition, why, "the ledger can't be read; the partition's tasks wait until it can");
             }
-            Effect::Report { task_id, attempt, kind, exit } => {
-                let exit = exit.map(tracing::field::display);
-                tracing::info!(task = %task_id, attempt, outcome = kind.name(), exit, "ended");
-            }
+            Effect::Report(report) => tracing::info!(
+                task = %report.task_id,
+                attempt = report.attempt,
+                project = report.project,
+                r#type = report.task_type,
+                partition = report.partition,
+                outcome = report.kind.name(),
+                exit = report.exit.map(tracing::field::display),
+                "ended"
+            ),
             Effect::Leave => return true,
         }
         false
