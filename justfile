@@ -66,6 +66,13 @@ examples:
 bench *ARGS:
     cargo bench -p baton-benches "$@"
 
+# Measure the real binary end to end on loopback, each figure beside its target; NAMES pick some
+[group('test')]
+[positional-arguments]
+measure *NAMES:
+    cargo build --release -p baton -p baton-benches
+    '{{ target }}/release/measure' "$@"
+
 # Format Rust and Python
 [group('check')]
 fmt: tools

@@ -292,7 +292,12 @@ impl<L: Log, W: World> Session<L, W> {
                 }
             }
             let stream = &self.stream;
-            match self.outbox.write(|pieces| stream.try_write_vectored(pieces)) {
+            let write = |pieces: &[io::IoSlice<'_>]| match pieces {
+                // A plain send costs the kernel less, and one frame is what a live watcher gets as a rule.
+                [one] => stream.try_write(one),
+                many => stream.try_write_vectored(many),
+            };
+            match self.outbox.write(write) {
                 Ok(()) => {
                     if self.blocked_since.take().is_some() {
                         // It takes bytes: it lives, however far behind the pings are.
