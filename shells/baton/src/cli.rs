@@ -1,6 +1,7 @@
 //! The command line: what there is to say to `baton`, and the words that explain it.
 
-use bytesize::ByteSize;
+use crate::values::{Words, count, duration, limit, line_size, loopback, retention, size, words};
+use baton_core::id::UpdateId;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -16,8 +17,8 @@ const STYLES: Styles = Styles::styled()
 const ABOUT: &str = "\
 Baton runs agent CLIs as durable tasks that anyone may watch live.
 
-A task is a project, a type, perhaps a command, and params. Baton writes it to its log, builds the
-command line, runs the agent, and keeps every line it prints: whoever watches, early or late, sees
+A task is a project, a type, perhaps a command, and params. Baton writes it to its log, builds the \
+command line, runs the agent, and keeps every line it prints: whoever watches, early or late, sees \
 the same. A stop ends the agent and all its children. If Baton is killed, the task is attempted again.";
 
 const EXAMPLES: &str = "\
@@ -25,18 +26,29 @@ Examples:
   baton dev --agent 'python3 agent.py' --projects projects.json
   baton submit seed-db reset=true --project default --watch
   baton submit agent run input='Analyze Q1' parallel_workers=3 --project default
-  baton ls --status running
+  baton watch 7f0c1a52-2b1e-4c0e-9d43-0d8a4f1f2c11
   baton stop 7f0c1a52-2b1e-4c0e-9d43-0d8a4f1f2c11
+  baton ls --status running
 
-Options come from flags, from BATON_* variables (--grace is BATON_GRACE), and from a TOML file
-(baton.toml here, or --config FILE; its keys are the flags' names), in that order.
+Options come from flags, from BATON_* variables (--grace is BATON_GRACE), and from a TOML file, in that order. \
+The file is baton.toml in the working directory, or --config FILE; its keys are the flags' names (grace = \"30s\").
+
+What a command was asked for goes to stdout, logs and remarks go to stderr.
 
 Exit codes:
-  0    done
+  0    done; what was asked for is under way, or shown
   1    the task failed or was stopped, or the request was refused
   2    bad usage
   3    the server or the log could not be reached
-  130  interrupted";
+  130  interrupted; a watched task goes on";
+
+const WATCHING: &str = "\
+Every update goes to stdout, a line each, stderr's lines too (dimmed on a terminal; --json tells them apart by \
+`stream`). On a terminal colours pass, and other control characters are made visible; a pipe gets what the agent \
+wrote. A connection that breaks is made again, and nothing is missed or shown twice.
+
+Ctrl-C ends the watching, with 130; the task goes on. Otherwise it ends as the task does: with 0 if it is DONE, \
+with 1 if it is STOPPED or FAILED.";
 
 /// All that can be said to `baton`.
 #[derive(Debug, Parser)]
@@ -44,20 +56,37 @@ Exit codes:
 #[command(disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     /// Options from this TOML file [default: baton.toml, if it is there]
-    #[arg(long, global = true, value_name = "FILE", env = "BATON_CONFIG", hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "BATON_CONFIG",
+        hide_env = true,
+        help_heading = "Everywhere"
+    )]
     pub config: Option<PathBuf>,
-    /// What to log: a level, or levels by module (info, debug, `baton_agent=trace,info`)
+    /// What to log: error, warn, info, debug, trace, off, or by module (`baton_agent=trace,info`)
     #[arg(
         long,
         global = true,
         value_name = "LEVELS",
         env = "BATON_LOG_LEVEL",
         hide_env = true,
-        default_value = "info"
+        default_value = "info",
+        help_heading = "Everywhere"
     )]
     pub log_level: String,
-    /// How to log
-    #[arg(long, global = true, env = "BATON_LOG_FORMAT", hide_env = true, default_value = "auto")]
+    /// How to log: text, json, or auto (text on a terminal, JSON lines otherwise)
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "BATON_LOG_FORMAT",
+        hide_env = true,
+        default_value = "auto",
+        hide_possible_values = true,
+        help_heading = "Everywhere"
+    )]
     pub log_format: LogFormat,
     #[command(subcommand)]
     pub command: Command,
@@ -66,11 +95,11 @@ pub struct Cli {
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Text on a terminal, JSON lines otherwise
+    /// Text on a terminal, JSON lines otherwise.
     Auto,
-    /// For people
+    /// For people.
     Text,
-    /// For machines
+    /// For machines.
     Json,
 }
 
@@ -93,19 +122,24 @@ pub enum Command {
 
 /// `baton dev`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+TIME is 10s, 5m, 1h30m, 7d; SIZE is in bytes, or 64KiB, 256MiB. Each option but --example may also be a variable \
+(--max-line is BATON_MAX_LINE) or stand in baton.toml (max-line = \"1MiB\").
+
+  echo '{\"default\": {}}' > projects.json
+  baton dev --agent 'python3 agent.py' --projects projects.json --slots 4
+
+Baton listens on this machine only, as there are no tokens yet: whoever can reach it can run agents.
+
+SIGTERM or Ctrl-C ends it: no new task is taken, and running ones go on for --drain-timeout; what still runs then is \
+handed back, to be attempted again at the next start. A second one hands back at once. SIGKILL loses nothing that \
+was accepted, but costs the running tasks an attempt.")]
 pub struct Dev {
     /// The agent: a program and its first arguments, split as a shell does (no shell is run)
     #[arg(long, value_name = "COMMAND", env = "BATON_AGENT", hide_env = true, default_value = "python agent.py", value_parser = words, help_heading = "Agent")]
     pub agent: Words,
-    /// The projects' configs: a JSON or TOML file of project name to config (`db_conn`, `paths`, `env`)
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "BATON_PROJECTS",
-        hide_env = true,
-        conflicts_with = "projects_url",
-        help_heading = "Agent"
-    )]
+    /// The projects' configs: a JSON or TOML file, project name to {`db_conn`, `paths`, `env`}
+    #[arg(long, value_name = "FILE", env = "BATON_PROJECTS", hide_env = true, help_heading = "Agent")]
     pub projects: Option<PathBuf>,
     /// The projects' configs: an API that answers GET URL/projects/PROJECT
     #[arg(long, value_name = "URL", env = "BATON_PROJECTS_URL", hide_env = true, help_heading = "Agent")]
@@ -131,7 +165,7 @@ pub struct Dev {
     #[arg(long, value_name = "TIME", env = "BATON_RETENTION", hide_env = true, default_value = "7d", value_parser = retention, help_heading = "Log")]
     pub retention: Duration,
 
-    /// Where to listen; only this machine can be let in
+    /// Where to listen, on this machine only; port 0 takes a free one, and the start message says which
     #[arg(long, value_name = "ADDR", env = "BATON_LISTEN", hide_env = true, default_value = "127.0.0.1:8000", value_parser = loopback, help_heading = "API")]
     pub listen: SocketAddr,
     /// How long the history of a task stays after its end
@@ -146,7 +180,8 @@ pub struct Dev {
         value_name = "N",
         env = "BATON_MAX_QUEUED",
         hide_env = true,
-        default_value_t = 100_000,
+        default_value = "100000",
+        value_parser = count::<100_000_000>,
         help_heading = "API"
     )]
     pub max_queued: u32,
@@ -156,7 +191,8 @@ pub struct Dev {
         value_name = "N",
         env = "BATON_MAX_WATCHERS",
         hide_env = true,
-        default_value_t = 10_000,
+        default_value = "10000",
+        value_parser = count::<1_000_000>,
         help_heading = "API"
     )]
     pub max_watchers: u32,
@@ -164,7 +200,7 @@ pub struct Dev {
     /// How many tasks run at a time
     #[arg(long, value_name = "N", env = "BATON_SLOTS", hide_env = true, default_value = "1", value_parser = count::<1000>, help_heading = "Worker")]
     pub slots: u32,
-    /// How many attempts may be begun; a worker's death counts, a failure is not tried again
+    /// How many attempts a task has; a worker's death costs one, a failure is not tried again
     #[arg(long, value_name = "N", env = "BATON_MAX_ATTEMPTS", hide_env = true, default_value = "3", value_parser = count::<100>, help_heading = "Worker")]
     pub max_attempts: u32,
     /// How long an agent has between SIGTERM and SIGKILL
@@ -173,18 +209,14 @@ pub struct Dev {
     /// How long running tasks may go on once Baton is told to end; then they are handed back
     #[arg(long, value_name = "TIME", env = "BATON_DRAIN_TIMEOUT", hide_env = true, default_value = "30s", value_parser = duration, help_heading = "Worker")]
     pub drain_timeout: Duration,
-    /// The longest line; more of it is cut, visibly
+    /// The longest line, from 16B to 1MiB; more of it is cut, visibly
     #[arg(long, value_name = "SIZE", env = "BATON_MAX_LINE", hide_env = true, default_value = "64KiB", value_parser = line_size, help_heading = "Worker")]
     pub max_line: usize,
 
     /// Submit the example's import-excel task (once a data directory), show it, and stay up
-    #[arg(long)]
+    #[arg(long, help_heading = "Example")]
     pub example: bool,
 }
-
-/// A command split into words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words(pub Vec<String>);
 
 /// Where the server is, and how to answer.
 #[derive(Clone, Debug, Args)]
@@ -192,25 +224,32 @@ pub struct Client {
     /// Where Baton listens
     #[arg(long, value_name = "URL", env = "BATON_SERVER", hide_env = true, default_value = "http://127.0.0.1:8000")]
     pub server: String,
-    /// Answer in JSON, a line each
+    /// Answer in JSON, a line for each task or update
     #[arg(long)]
     pub json: bool,
 }
 
 /// `baton submit`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_help = format!("\
 Params:
   key=value   true and false are booleans, whole numbers are numbers, anything else is text
-  key:=JSON   any JSON: key:='\"42\"' is a text that looks like a number
+  key         the same as key=true (not as the first word: that is the command)
+  key:=JSON   any JSON: key:='\"42\"' is a text that looks like a number, key:=1.5 a number
 
-  baton submit task-context import-excel file_path=report.xlsx main_tab='MB Attributes' --project default")]
+  baton submit seed-db reset=true --project default --watch
+  baton submit task-context import-excel file_path=/data/report.xlsx main_tab=Sheet1 -p default
+
+It prints the task's id. With --watch the id goes to stderr, and the updates to stdout; with --json too, the first \
+line is the server's answer, with the id in it.
+
+{WATCHING}"))]
 pub struct Submit {
     /// The task type
     #[arg(value_name = "TYPE")]
     pub kind: String,
-    /// The command, if the type has commands, then its params
-    #[arg(value_name = "[COMMAND] [KEY=VALUE]", num_args = 0..)]
+    /// The type's command, if it has commands, then the params
+    #[arg(value_name = "COMMAND|KEY=VALUE", num_args = 0..)]
     pub rest: Vec<String>,
     /// The project whose config the agent gets
     #[arg(short, long, value_name = "PROJECT", env = "BATON_PROJECT", hide_env = true)]
@@ -218,13 +257,13 @@ pub struct Submit {
     /// Watch the task, and end as it ends
     #[arg(short, long)]
     pub watch: bool,
-    /// Submit once, however often this is run
-    #[arg(long, value_name = "KEY")]
+    /// One key, one task: running this again gives the same task, for a day at least
+    #[arg(long, value_name = "KEY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub idempotency_key: Option<String>,
     /// How long one attempt may run, in seconds
     #[arg(long, value_name = "SECONDS")]
     pub timeout_s: Option<u64>,
-    /// How many attempts may be begun
+    /// How many attempts the task has, instead of the server's --max-attempts
     #[arg(long, value_name = "N")]
     pub max_attempts: Option<u32>,
     #[command(flatten)]
@@ -233,19 +272,23 @@ pub struct Submit {
 
 /// `baton watch`.
 #[derive(Debug, Args)]
+#[command(after_help = WATCHING)]
 pub struct Watch {
     /// The task's id
     #[arg(value_name = "ID")]
     pub id: String,
     /// Only what comes after this update (an id such as 1-17, as --json shows it)
     #[arg(long, value_name = "ID")]
-    pub after: Option<String>,
+    pub after: Option<UpdateId>,
     #[command(flatten)]
     pub client: Client,
 }
 
 /// `baton stop`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+It returns when the stop is safely on the log: the task will end, and a task that waits is never begun. The agent \
+gets SIGTERM, and SIGKILL after the server's --grace. A task that has ended already gives exit code 1.")]
 pub struct Stop {
     /// The task's id
     #[arg(value_name = "ID")]
@@ -267,8 +310,11 @@ pub struct Ls {
     #[arg(short, long, value_name = "STATUS")]
     pub status: Vec<String>,
     /// At most so many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    #[arg(short = 'n', long, value_name = "N", default_value = "20", value_parser = limit)]
     pub limit: usize,
+    /// All of them
+    #[arg(short, long, conflicts_with = "limit")]
+    pub all: bool,
     #[command(flatten)]
     pub client: Client,
 }
@@ -283,43 +329,13 @@ pub struct Show {
     pub client: Client,
 }
 
-fn count<const MOST: u32>(text: &str) -> Result<u32, String> {
-    let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
-    number.ok_or_else(|| format!("must be a whole number from 1 to {MOST}"))
-}
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory as _;
 
-fn words(text: &str) -> Result<Words, String> {
-    let words = shell_words::split(text).map_err(|error| error.to_string())?;
-    if words.is_empty() { Err("it must name a program".into()) } else { Ok(Words(words)) }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 10s, 5m, 1h30m"))
-}
-
-fn retention(text: &str) -> Result<Duration, String> {
-    let retention = duration(text)?;
-    // An idempotency key holds for a day.
-    if retention < Duration::from_hours(24) { Err("must be at least 24h".into()) } else { Ok(retention) }
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    let size: ByteSize = text.parse().map_err(|error| format!("{error}; write it as 64KiB, 256MiB"))?;
-    usize::try_from(size.as_u64()).map_err(|_| "is more than this machine can address".into())
-}
-
-fn line_size(text: &str) -> Result<usize, String> {
-    let size = size(text)?;
-    if (16..=1 << 20).contains(&size) { Ok(size) } else { Err("must be from 16B to 1MiB".into()) }
-}
-
-fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let addr: SocketAddr =
-        text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8000".to_owned())?;
-    if addr.ip().is_loopback() {
-        return Ok(addr);
+    #[test]
+    fn the_table_of_options_is_sound() {
+        Cli::command().debug_assert();
     }
-    Err("would let in whoever can reach this machine, and there is nothing yet that tells them apart; \
-         listen on 127.0.0.1 or [::1], and put a proxy that checks who they are in front"
-        .into())
 }

@@ -1,7 +1,8 @@
 //! `baton dev`: API, worker, project config and log in one process, from the lock on the directory to the last watcher.
+//! It decides in which order things start and end, and nothing about tasks.
 
-use crate::cli::{Client, Dev};
-use crate::client::example;
+use crate::cli::Dev;
+use crate::client::{example, screen};
 use crate::report::Failure;
 use baton_agent::{ConfiguredProjects, FileProjects, HttpProjects, Options as AgentOptions, Subprocesses};
 use baton_core::hub::HubConfig;
@@ -15,6 +16,7 @@ use baton_runtime::worker::{self, Membership, Shutdown};
 use baton_runtime::world::SystemWorld;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,9 +24,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 /// How long watchers have for what the worker wrote last, before their connections are closed.
 const LAST_UPDATES: Duration = Duration::from_millis(100);
+/// How long the worker has to end its agents when another part has failed for good.
+const LAST_RUNS: Duration = Duration::from_secs(5);
 
 /// What runs, and how to end it.
 struct Parts {
@@ -39,20 +44,33 @@ struct Parts {
 /// Runs until it is told to end.
 pub async fn run(options: Dev) -> Result<ExitCode, Failure> {
     let mut signals = Signals::new()?;
+    let workbook = options.example.then(example::workbook).transpose()?;
     let mut parts = start(&options).await?;
-    let mut showing = options.example.then(|| {
-        let client = Client { server: format!("http://{}", parts.address), json: false };
-        tokio::spawn(example::show(client))
+    let showing = workbook.map(|workbook| {
+        let shown = example::show(parts.address, workbook);
+        tokio::spawn(async move {
+            if let Err(failure) = shown.await {
+                tracing::error!(%failure, "the example could not be shown");
+            }
+        })
     });
-    let ended = serve(&mut parts, &mut signals, &mut showing).await;
+    let ended = serve(&mut parts, &mut signals).await;
     if let Some(showing) = showing {
         showing.abort();
     }
-    tokio::time::sleep(LAST_UPDATES).await;
+    if ended.is_err() && !parts.working.is_finished() {
+        parts.worker.send_replace(Shutdown::Now);
+        // Whatever is left of it then goes with this process.
+        let _ = timeout(LAST_RUNS, &mut parts.working).await;
+    }
+    sleep(LAST_UPDATES).await;
     parts.http.close();
     if !parts.serving.is_finished() {
         // Bounded by the server itself.
         let _ = parts.serving.await;
+    }
+    if ended.is_ok() {
+        tracing::info!("ended");
     }
     ended.map(|()| ExitCode::SUCCESS)
 }
@@ -101,6 +119,7 @@ async fn start(options: &Dev) -> Result<Parts, Failure> {
     let working = tokio::spawn(worker::run(log, agents, projects, SystemWorld, membership, config, worker.subscribe()));
 
     greet(options, address);
+    look_for(&options.agent.0);
     Ok(Parts { address, reading, working, serving, worker, http })
 }
 
@@ -142,18 +161,36 @@ fn worker_config(options: &Dev, types: TaskTypes) -> WorkerConfig {
 fn greet(options: &Dev, address: SocketAddr) {
     let agent = shell_words::join(&options.agent.0);
     let data = options.data.display();
-    if std::io::stderr().is_terminal() {
-        let (bold, plain) =
-            if std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) { ("", "") } else { ("\x1b[1m", "\x1b[0m") };
-        eprintln!("\n  {bold}Baton{plain} {}  http://{address}", env!("CARGO_PKG_VERSION"));
-        eprintln!("  agent  {agent}, {} at a time", options.slots);
-        eprintln!("  data   {data}");
-        eprintln!(
-            "  Ctrl-C ends it: running tasks may go on for {:?}, a second Ctrl-C hands them back at once\n",
-            options.drain_timeout
-        );
-    } else {
+    if !std::io::stderr().is_terminal() {
         tracing::info!(%address, agent, slots = options.slots, %data, "listening");
+        return;
+    }
+    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let (bold, dim, plain) = if colour { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
+    let slots =
+        if options.slots == 1 { "one task at a time".into() } else { format!("{} tasks at a time", options.slots) };
+    let drain = humantime::format_duration(options.drain_timeout);
+    screen::remark(&format!(
+        "\n  {bold}Baton {version}{plain}  http://{address}\n\n  \
+         {dim}agent{plain}  {agent}, {slots}\n  \
+         {dim}data{plain}   {data}\n\n  \
+         {dim}Ctrl-C ends it: running tasks may go on for {drain}, a second Ctrl-C hands them back at once{plain}\n",
+        version = env!("CARGO_PKG_VERSION"),
+    ));
+}
+
+/// A missing program fails each task, with a reason; whoever starts Baton should know before. It may still be installed.
+fn look_for(agent: &[String]) {
+    let Some(program) = agent.first() else { return };
+    let is_program = |path: &Path| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    let found = if program.contains('/') {
+        is_program(Path::new(program))
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|directory| is_program(&directory.join(program)))
+    };
+    if !found {
+        tracing::warn!(program, "there is no such program; until there is, tasks will fail (it is given by --agent)");
     }
 }
 
@@ -179,11 +216,7 @@ impl Signals {
 }
 
 /// Until everything has ended as it was told to, or something has failed for good.
-async fn serve(
-    parts: &mut Parts,
-    signals: &mut Signals,
-    showing: &mut Option<JoinHandle<Result<(), Failure>>>,
-) -> Result<(), Failure> {
+async fn serve(parts: &mut Parts, signals: &mut Signals) -> Result<(), Failure> {
     let mut told = Shutdown::No;
     loop {
         tokio::select! {
@@ -211,24 +244,6 @@ async fn serve(
                 let why = served.map_or_else(|error| error.to_string(), |ended| ended.err().map_or_else(String::new, |e| e.to_string()));
                 return Err(Failure::unreachable(format!("the server ended: {why}")));
             }
-            shown = done(showing) => {
-                if let Err(failure) = shown {
-                    tracing::error!(%failure, "the example could not be shown");
-                }
-                example::next_steps();
-            }
         }
-    }
-}
-
-/// The end of the example; never, if there is none or it is over.
-async fn done(showing: &mut Option<JoinHandle<Result<(), Failure>>>) -> Result<(), Failure> {
-    match showing {
-        Some(handle) => {
-            let shown = handle.await;
-            *showing = None;
-            shown.unwrap_or_else(|error| Err(Failure::refused(error)))
-        }
-        None => std::future::pending().await,
     }
 }

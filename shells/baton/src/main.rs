@@ -6,6 +6,7 @@ mod config;
 mod dev;
 mod logging;
 mod report;
+mod values;
 
 use cli::Command;
 use report::Failure;

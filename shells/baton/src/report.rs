@@ -1,6 +1,8 @@
-//! How the process ends when something went wrong: one sentence on stderr, and an exit code that tells the sorts apart.
+//! How the process ends when something went wrong: one report on stderr, and an exit code that tells the sorts apart.
+//! It never shows a backtrace, nor what only a programmer can read.
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Why a command could not do what it was asked.
@@ -43,7 +45,8 @@ impl Failure {
 
     /// Says what went wrong, and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        eprintln!("baton: {}", self.message);
+        // There is nothing left to be done about a standard error that takes nothing.
+        let _ = writeln!(std::io::stderr(), "baton: {}", self.message);
         ExitCode::from(self.code)
     }
 }

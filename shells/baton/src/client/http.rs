@@ -3,6 +3,7 @@
 use crate::cli::Client;
 use crate::report::Failure;
 use baton_core::hub::MAX_PAGE;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -12,7 +13,7 @@ use std::time::Duration;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// What `--server` is unless it is given.
-const DEFAULT_SERVER: &str = "http://127.0.0.1:8000";
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8000";
 
 /// A server.
 pub struct Server {
@@ -30,9 +31,17 @@ impl Server {
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(bad("is no http URL"));
         }
-        let client =
+        let mut client =
             reqwest::Client::builder().connect_timeout(CONNECT_WITHIN).redirect(reqwest::redirect::Policy::none());
-        let client = client.build().map_err(|error| Failure::unreachable(format!("could not start: {error}")))?;
+        if base.scheme() == "http" {
+            // Nothing is verified, so that a machine without any certificates will do.
+            client = client.tls_certs_only([]);
+        }
+        if is_this_machine(&base) {
+            client = client.no_proxy();
+        }
+        let client =
+            client.build().map_err(|error| Failure::unreachable(format!("could not start: {}", innermost(&error))))?;
         Ok(Self { base, given, client })
     }
 
@@ -45,6 +54,12 @@ impl Server {
     pub async fn submit(&self, body: &Value, key: Option<&str>) -> Result<Value, Failure> {
         let mut request = self.request(Method::POST, &["tasks"]).json(body);
         if let Some(key) = key {
+            let header = HeaderValue::from_str(key).ok().filter(|_| key.is_ascii());
+            let key = header.ok_or_else(|| {
+                Failure::usage(format!(
+                    "--idempotency-key {key:?}: must be of printable ASCII, as it travels in a header"
+                ))
+            })?;
             request = request.header("Idempotency-Key", key);
         }
         self.answer(request).await
@@ -60,8 +75,8 @@ impl Server {
         self.answer(self.request(Method::DELETE, &["tasks", id])).await
     }
 
-    /// `GET /tasks`, page by page.
-    pub async fn list(&self, query: Vec<(&str, String)>, limit: usize) -> Result<Vec<Value>, Failure> {
+    /// `GET /tasks`, page by page. The second part of the answer says whether there are more.
+    pub async fn list(&self, query: Vec<(&str, String)>, limit: usize) -> Result<(Vec<Value>, bool), Failure> {
         let mut tasks = Vec::new();
         let mut cursor: Option<String> = None;
         while tasks.len() < limit {
@@ -69,13 +84,14 @@ impl Server {
             let request = self.request(Method::GET, &["tasks"]).query(&query).query(&[("limit", page)]);
             let request = if let Some(cursor) = &cursor { request.query(&[("cursor", cursor)]) } else { request };
             let answer = self.answer(request).await?;
-            tasks.extend(answer["tasks"].as_array().into_iter().flatten().cloned());
+            let page = answer["tasks"].as_array().ok_or_else(|| self.no_baton(StatusCode::OK))?;
+            tasks.extend(page.iter().cloned());
             cursor = answer["next_cursor"].as_str().map(str::to_owned);
             if cursor.is_none() {
                 break;
             }
         }
-        Ok(tasks)
+        Ok((tasks, cursor.is_some()))
     }
 
     /// Whether the server has read its log.
@@ -122,35 +138,63 @@ impl Server {
         for error in errors {
             let (field, reason) = (super::text(error, "field"), super::text(error, "reason"));
             let _ = write!(message, "\n  {field}: {reason}");
-            if let (Some(name), "must be a string") = (field.strip_prefix("params."), reason) {
-                let _ = write!(message, "; as text: {name}:='\"…\"'");
-            }
+            message.push_str(&hint(field, reason));
         }
         if errors.is_empty() {
             let _ = write!(message, "\n  {detail}");
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            Failure::unreachable(message)
-        } else {
-            Failure::refused(message)
-        }
+        if status.is_server_error() { Failure::unreachable(message) } else { Failure::refused(message) }
     }
 
-    fn no_baton(&self, status: StatusCode) -> Failure {
+    /// Something else answers there.
+    pub fn no_baton(&self, status: StatusCode) -> Failure {
         Failure::unreachable(format!("{} answered {status}, and not as Baton does; is --server right?", self.given))
+    }
+
+    /// The server's stream makes no sense.
+    pub fn not_understood(&self, why: &str) -> Failure {
+        Failure::unreachable(format!("{} could not be understood: {why}", self.given))
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         if error.is_timeout() {
             return Failure::unreachable(format!("{} did not answer in time", self.given));
         }
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
+        let cause = innermost(error);
         Failure::unreachable(format!(
             "could not reach {}: {cause}\nIs `baton dev` running? Another address is given by --server",
             self.given
         ))
     }
+}
+
+/// How a value is written that would be taken.
+fn hint(field: &str, reason: &str) -> String {
+    match (field, reason, field.strip_prefix("params.")) {
+        (_, "must be a string", Some(name)) => format!("; as text: {name}:='\"…\"'"),
+        ("command", reason, _) if reason.starts_with("must be left out") => "; a param is written key=value".into(),
+        _ => String::new(),
+    }
+}
+
+/// Whether the answer is of the kind that is read as it comes.
+pub fn is_event_stream(answer: &Response) -> bool {
+    let media_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media_type.starts_with("text/event-stream")
+}
+
+/// What is on this machine is never asked for through a proxy.
+fn is_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The error that caused all the others: what the system said.
+fn innermost(error: &reqwest::Error) -> &dyn std::error::Error {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause
 }

@@ -1,14 +1,16 @@
 //! The client's commands. They ask the server over HTTP, and know no more than any other client.
 
+mod events;
 pub mod example;
 mod http;
 mod params;
-mod screen;
+pub mod screen;
 mod stream;
 mod table;
 
 use crate::cli::{Client, Ls, Show, Stop, Submit, Watch};
 use crate::report::{FAILED, Failure, INTERRUPTED};
+use baton_core::id::UpdateId;
 use http::Server;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
@@ -27,59 +29,59 @@ pub async fn submit(options: Submit) -> Result<ExitCode, Failure> {
     body.extend(options.max_attempts.map(|attempts| ("max_attempts".into(), json!(attempts))));
     let accepted = server.submit(&Value::Object(body), options.idempotency_key.as_deref()).await?;
     let id = text(&accepted, "task_id").to_owned();
-    match (options.watch, options.client.json) {
-        (true, as_json) => {
-            if !as_json {
-                eprintln!("{id}");
-            }
-            watch_to_the_end(&server, &options.client, &id, None).await
-        }
-        (false, true) => {
-            println!("{accepted}");
-            Ok(ExitCode::SUCCESS)
-        }
-        (false, false) => {
-            println!("{id}");
-            Ok(ExitCode::SUCCESS)
-        }
+    if !options.watch {
+        screen::say(&if options.client.json { accepted.to_string() } else { id })?;
+        return Ok(ExitCode::SUCCESS);
     }
+    if options.client.json {
+        screen::say(&accepted.to_string())?;
+    } else {
+        screen::remark(&id);
+    }
+    watch_to_the_end(&server, &options.client, &id, None, true).await
 }
 
 /// `baton watch`.
 pub async fn watch(options: Watch) -> Result<ExitCode, Failure> {
     let server = Server::new(&options.client)?;
-    watch_to_the_end(&server, &options.client, &options.id, options.after).await
+    watch_to_the_end(&server, &options.client, &options.id, options.after, false).await
 }
 
 async fn watch_to_the_end(
     server: &Server,
     client: &Client,
     id: &str,
-    after: Option<String>,
+    after: Option<UpdateId>,
+    known: bool,
 ) -> Result<ExitCode, Failure> {
-    let printer = screen::Printer::new(client.json);
-    let watching = stream::watch(server, id, after, |frame| printer.print(frame));
+    let mut printer = screen::Printer::new(client.json);
+    let watching = stream::watch(server, id, after, known, &mut printer);
     let ended = tokio::select! {
         biased;
         _ = tokio::signal::ctrl_c() => {
             let at = server.shown();
-            eprintln!("\nThe task goes on. To stop it: baton stop {id}{at}\nTo watch it again: baton watch {id}{at}");
+            screen::remark(&format!(
+                "\nThe task goes on. To stop it: baton stop {id}{at}\nTo watch it again: baton watch {id}{at}"
+            ));
             return Ok(ExitCode::from(INTERRUPTED));
         }
         ended = watching => ended?,
     };
-    Ok(ExitCode::from(if ended == Ended::Done { 0 } else { FAILED }))
+    Ok(match ended {
+        Ended::Done | Ended::Unread => ExitCode::SUCCESS,
+        Ended::Otherwise => ExitCode::from(FAILED),
+    })
 }
 
 /// `baton stop`.
 pub async fn stop(options: Stop) -> Result<ExitCode, Failure> {
     let server = Server::new(&options.client)?;
     let answer = server.stop(&options.id).await?;
-    if options.client.json {
-        println!("{answer}");
+    screen::say(&if options.client.json {
+        answer.to_string()
     } else {
-        println!("{} is {}", options.id, text(&answer, "status"));
-    }
+        format!("{} is {}", options.id, text(&answer, "status"))
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,21 +92,26 @@ pub async fn ls(options: Ls) -> Result<ExitCode, Failure> {
     query.extend(options.project.iter().map(|value| ("project", value.clone())));
     query.extend(options.kind.iter().map(|value| ("type", value.clone())));
     query.extend(options.status.iter().map(|value| ("status", value.clone())));
-    let tasks = server.list(query, options.limit).await?;
+    let limit = if options.all { usize::MAX } else { options.limit };
+    let (tasks, more) = server.list(query, limit).await?;
     if options.client.json {
-        for task in &tasks {
-            println!("{task}");
+        let lines: Vec<String> = tasks.iter().map(Value::to_string).collect();
+        if !lines.is_empty() {
+            screen::say(&lines.join("\n"))?;
         }
     } else if tasks.is_empty() {
         let filtered = !(options.project.is_empty() && options.kind.is_empty() && options.status.is_empty());
         let hint = if filtered {
-            "No task is like that."
+            "No task is like that. All that there are: baton ls"
         } else {
             "There are no tasks yet. To submit one: baton submit --help"
         };
-        println!("{hint}");
+        screen::remark(hint);
     } else {
-        table::print(&tasks);
+        screen::say(&table::of(&tasks))?;
+    }
+    if more {
+        screen::remark(&format!("(the newest {limit}; there are more: --limit N, or --all)"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -113,11 +120,7 @@ pub async fn ls(options: Ls) -> Result<ExitCode, Failure> {
 pub async fn show(options: Show) -> Result<ExitCode, Failure> {
     let server = Server::new(&options.client)?;
     let task = server.show(&options.id).await?;
-    if options.client.json {
-        println!("{task}");
-    } else {
-        table::print_one(&task);
-    }
+    screen::say(&if options.client.json { task.to_string() } else { table::of_one(&task) })?;
     Ok(ExitCode::SUCCESS)
 }
 

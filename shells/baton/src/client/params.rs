@@ -1,9 +1,9 @@
-//! Params as they are written on a command line.
+//! Params as they are written on a command line. What a type wants is the server's to know; here a value is what it looks like.
 
 use crate::report::Failure;
 use serde_json::{Map, Value};
 
-/// Reads `[COMMAND] key=value... key:=JSON...`.
+/// Reads `[COMMAND] key=value... key:=JSON... key...`: only as the first word can one without `=` be the command.
 pub fn read(words: &[String]) -> Result<(Option<String>, Map<String, Value>), Failure> {
     let (command, words) = match words.split_first() {
         Some((first, rest)) if !first.contains('=') => (Some(first.clone()), rest),
@@ -20,9 +20,10 @@ pub fn read(words: &[String]) -> Result<(Option<String>, Map<String, Value>), Fa
 }
 
 fn read_one(word: &str) -> Result<(String, Value), Failure> {
-    let Some((name, value)) = word.split_once('=') else {
-        return Err(Failure::usage(format!("{word:?} is no param: write key=value, or key:=JSON")));
-    };
+    let (name, value) = word.split_once('=').unwrap_or((word, "true"));
+    if name.trim_end_matches(':').is_empty() || name.contains(char::is_whitespace) {
+        return Err(Failure::usage(format!("{word:?} is no param: write key=value, key:=JSON, or key for key=true")));
+    }
     if let Some(name) = name.strip_suffix(':') {
         let json = serde_json::from_str(value)
             .map_err(|error| Failure::usage(format!("{name}:= needs JSON, and {value:?} is none: {error}")))?;
@@ -36,10 +37,12 @@ fn plain(value: &str) -> Value {
     match value {
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
-        _ => match value.parse::<i64>() {
-            Ok(number) if number.to_string() == value => number.into(),
-            _ => value.into(),
-        },
+        // As JSON has them: 007 and +7 are text, and so is what has more digits than 64 bits hold.
+        _ if value.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) => {
+            let number = serde_json::from_str::<serde_json::Number>(value).ok();
+            number.filter(|number| !number.is_f64()).map_or_else(|| value.into(), Value::Number)
+        }
+        _ => value.into(),
     }
 }
 
@@ -57,6 +60,9 @@ mod tests {
         let (command, params) =
             read(&words(&["run", "input=a=b", "n=3", "on=true", "s:=\"3\"", "l:=[1]", "zero=007", "empty=", "neg=-1"]))
                 .unwrap();
+        let (_, more) =
+            read(&words(&["run", "reset", "big=18446744073709551615", "huge=18446744073709551616"])).unwrap();
+        assert_eq!(Value::Object(more), json!({"reset": true, "big": u64::MAX, "huge": "18446744073709551616"}));
         assert_eq!(command.as_deref(), Some("run"));
         let expected =
             json!({"input": "a=b", "n": 3, "on": true, "s": "3", "l": [1], "zero": "007", "empty": "", "neg": -1});
@@ -67,7 +73,8 @@ mod tests {
     #[test]
     fn what_is_no_param_is_said() {
         for (given, says) in [
-            (["run", "walk"], r#""walk" is no param: write key=value, or key:=JSON"#),
+            (["run", "=1"], r#""=1" is no param: write key=value, key:=JSON, or key for key=true"#),
+            (["run", "the Q1 data"], r#""the Q1 data" is no param: write key=value, key:=JSON, or key for key=true"#),
             (["a=1", "a=2"], r#"the param "a" stands twice"#),
             (["run", "a:=x"], r#"a:= needs JSON, and "x" is none: expected value at line 1 column 1"#),
         ] {

@@ -1,31 +1,33 @@
 //! Updates on a terminal or in a pipe. What an agent prints is shown; it can't take the terminal over.
+//! Nothing here panics because a reader has gone.
 
+use crate::report::Failure;
 use serde_json::Value;
-use std::io::{IsTerminal as _, Write as _, stdout};
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _, stderr, stdout};
 
 /// Prints frames to standard output.
 pub struct Printer {
     json: bool,
     terminal: bool,
     colour: bool,
+    out: BufWriter<Stdout>,
 }
 
 impl Printer {
     /// For frames as JSON lines, or as text.
     pub fn new(json: bool) -> Self {
-        let terminal = stdout().is_terminal();
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { json, terminal, colour }
+        Self { json, terminal: stdout().is_terminal(), colour: has_colour(), out: BufWriter::new(stdout()) }
     }
 
-    /// Prints one frame.
-    pub fn print(&self, frame: &Value) {
+    /// Prints one frame, for [`Self::flush`] to show. Whether anyone still reads.
+    pub fn print(&mut self, frame: &Value) -> Result<bool, Failure> {
         let line = self.line(frame);
-        let mut out = stdout().lock();
-        if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-            // Whoever read it has gone, as `head` does.
-            std::process::exit(0);
-        }
+        read_by(writeln!(self.out, "{line}"))
+    }
+
+    /// Shows what was printed. Whether anyone still reads.
+    pub fn flush(&mut self) -> Result<bool, Failure> {
+        read_by(self.out.flush())
     }
 
     fn line(&self, frame: &Value) -> String {
@@ -43,9 +45,35 @@ impl Printer {
             "stopped" | "truncated" | "retrying" => "\x1b[33m",
             "started" => "\x1b[1m",
             _ if super::text(frame, "stream") == "stderr" => "\x1b[2m",
-            _ => return shown + "\x1b[0m",
+            // A colour that the agent left on ends with its line.
+            _ if shown.contains('\x1b') => return shown + "\x1b[0m",
+            _ => return shown,
         };
         format!("{style}{shown}\x1b[0m")
+    }
+}
+
+/// Whether standard output is for colours.
+pub fn has_colour() -> bool {
+    stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Prints what was asked for, lines and all. Whether anyone read it.
+pub fn say(text: &str) -> Result<bool, Failure> {
+    let mut out = stdout().lock();
+    read_by(writeln!(out, "{text}").and_then(|()| out.flush()))
+}
+
+/// Prints a remark to standard error; where that can't be, nobody wanted it.
+pub fn remark(text: &str) {
+    let _ = writeln!(stderr(), "{text}");
+}
+
+fn read_by(written: io::Result<()>) -> Result<bool, Failure> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::refused(format!("could not write to standard output: {error}"))),
     }
 }
 

@@ -1,27 +1,34 @@
 //! Watches a task by server-sent events, through broken connections and restarts of the server: it resumes after the last
-//! update that it was given, so that none is missed and none comes twice.
+//! update that it was given, so that none is missed and none comes twice. It must never take a broken connection for an end.
 
+use super::events::Reader;
 use super::http::Server;
+use super::screen::{self, Printer};
 use crate::report::Failure;
+use baton_core::id::UpdateId;
 use baton_core::retry::Backoff;
 use baton_runtime::ports::World as _;
 use baton_runtime::world::SystemWorld;
 use reqwest::StatusCode;
-use serde_json::Value;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a server that was reached once may be away.
 const AWAY_FOR: Duration = Duration::from_mins(5);
+/// How long to wait before the connection is made again, at first and at most.
 const TRY_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// A server shows that it lives every 15 s; one that is silent for so long is gone, whatever its socket says.
+const SILENT_FOR: Duration = Duration::from_mins(1);
 
-/// How a task ended.
+/// How watching ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Well.
+    /// The task is done.
     Done,
-    /// Stopped, or failed.
+    /// The task was stopped, or failed.
     Otherwise,
+    /// Whoever read the output has gone, as `head` does.
+    Unread,
 }
 
 /// How one connection ended.
@@ -29,41 +36,64 @@ enum Cut {
     Ended(Ended),
     /// Before the task did.
     Broken,
+    /// What came makes no sense, and would make none again.
+    Nonsense(Failure),
 }
 
-/// Gives each frame to `show`, until the task has ended.
-pub async fn watch(server: &Server, id: &str, after: Option<String>, show: impl Fn(&Value)) -> Result<Ended, Failure> {
-    let mut last = after;
-    let mut backoff = Backoff::new(TRY_AGAIN.0, TRY_AGAIN.1, u64::from(SystemWorld.random()[0]));
-    let mut away_since: Option<Instant> = None;
-    let mut reached = false;
+/// Prints each update from after `after` on, until the task has ended. `known` says that the server was reached before:
+/// then it is waited for if it is away.
+pub async fn watch(
+    server: &Server,
+    id: &str,
+    after: Option<UpdateId>,
+    known: bool,
+    printer: &mut Printer,
+) -> Result<Ended, Failure> {
+    let [a, b, c, d, ..] = SystemWorld.random();
+    let mut backoff = Backoff::new(TRY_AGAIN.0, TRY_AGAIN.1, u32::from_le_bytes([a, b, c, d]).into());
+    let mut last = after.map(|id| id.to_string());
+    let mut reached = known;
+    let mut away: Option<Instant> = None;
     loop {
         let before = last.clone();
-        let failure = match connect(server, id, &mut last, &show).await {
+        let failure = match connect(server, id, &mut last, printer, away.is_some()).await {
             Ok(Cut::Ended(ended)) => return Ok(ended),
-            Ok(Cut::Broken) => {
-                reached = true;
-                None
-            }
-            Err(failure) if !reached || !failure.is_unreachable() => return Err(failure),
+            Ok(Cut::Broken) => None,
+            Ok(Cut::Nonsense(failure)) => return Err(failure),
+            Err(failure) if !reached => return Err(failure),
+            // A server that has not read its log yet after a restart knows no task.
+            Err(failure) if !failure.is_unreachable() && server.is_ready().await => return Err(failure),
             Err(failure) => Some(failure),
         };
-        if last != before || failure.is_none() {
+        if last != before {
             backoff.reset();
-            away_since = None;
         }
-        let since = *away_since.get_or_insert_with(|| {
-            eprintln!("(the connection is lost; trying again)");
-            Instant::now()
-        });
-        if let Some(failure) = failure.filter(|_| since.elapsed() > AWAY_FOR) {
-            return Err(failure);
+        match failure {
+            None => {
+                reached = true;
+                away = None;
+            }
+            Some(failure) => {
+                let since = *away.get_or_insert_with(|| {
+                    screen::remark("(the connection is lost; trying again)");
+                    Instant::now()
+                });
+                if since.elapsed() > AWAY_FOR {
+                    return Err(failure);
+                }
+            }
         }
         sleep(backoff.wait()).await;
     }
 }
 
-async fn connect(server: &Server, id: &str, last: &mut Option<String>, show: &impl Fn(&Value)) -> Result<Cut, Failure> {
+async fn connect(
+    server: &Server,
+    id: &str,
+    last: &mut Option<String>,
+    printer: &mut Printer,
+    was_away: bool,
+) -> Result<Cut, Failure> {
     let mut answer = server.events(id, last.as_deref()).await?;
     match answer.status() {
         StatusCode::OK => {}
@@ -71,17 +101,35 @@ async fn connect(server: &Server, id: &str, last: &mut Option<String>, show: &im
         StatusCode::NO_CONTENT => return Ok(Cut::Ended(ended(super::text(&server.show(id).await?, "status")))),
         status => return Err(server.refusal(status, answer).await),
     }
-    let mut buffer = Vec::new();
-    while let Ok(Some(chunk)) = answer.chunk().await {
-        buffer.extend_from_slice(&chunk);
-        while let Some(end) = find(&buffer, b"\n\n") {
-            let event: Vec<u8> = buffer.drain(..end + 2).collect();
-            let Some(frame) = frame_of(&event) else { continue };
+    if !super::http::is_event_stream(&answer) {
+        return Err(server.no_baton(answer.status()));
+    }
+    if was_away {
+        screen::remark("(connected again)");
+    }
+    let mut reader = Reader::default();
+    while let Ok(Ok(Some(chunk))) = timeout(SILENT_FOR, answer.chunk()).await {
+        if let Err(why) = reader.take(&chunk) {
+            return Ok(Cut::Nonsense(server.not_understood(&why)));
+        }
+        loop {
+            let frame = match reader.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(why) => return Ok(Cut::Nonsense(server.not_understood(&why))),
+            };
+            if !printer.print(&frame)? {
+                return Ok(Cut::Ended(Ended::Unread));
+            }
             *last = Some(super::text(&frame, "id").to_owned());
-            show(&frame);
             if let kind @ ("done" | "stopped" | "failed") = super::text(&frame, "kind") {
+                printer.flush()?;
                 return Ok(Cut::Ended(ended(kind)));
             }
+        }
+        // A chunk's lines go out together; none waits for the next chunk.
+        if !printer.flush()? {
+            return Ok(Cut::Ended(Ended::Unread));
         }
     }
     Ok(Cut::Broken)
@@ -89,14 +137,4 @@ async fn connect(server: &Server, id: &str, last: &mut Option<String>, show: &im
 
 fn ended(kind: &str) -> Ended {
     if kind == "done" { Ended::Done } else { Ended::Otherwise }
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
-}
-
-/// The JSON of an event; `None` for a comment.
-fn frame_of(event: &[u8]) -> Option<Value> {
-    let data = event.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"data: "))?;
-    serde_json::from_slice(data).ok()
 }

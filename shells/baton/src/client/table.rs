@@ -1,88 +1,138 @@
-//! Tasks for people: a table of many, a page of one.
+//! Tasks for people: a table of many, a page of one. What an agent or a client wrote is made harmless first, and nothing is
+//! wider than the terminal unless a task's id is.
 
-use super::screen::harmless;
+use super::screen::{harmless, has_colour};
 use super::text;
 use baton_core::time::Timestamp;
 use baton_runtime::ports::World as _;
 use baton_runtime::world::SystemWorld;
 use serde_json::Value;
-use std::io::{IsTerminal as _, Write as _, stdout};
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, stdout};
 use std::time::Duration;
 use terminal_size::{Width, terminal_size};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// How wide a table is that nobody looks at.
 const PIPED_WIDTH: usize = 160;
+/// A last update that gets less than this is left out.
+const LEAST_UPDATE: usize = 12;
+/// A task's type and command are not cut below this.
+const LEAST_TASK: usize = 10;
+/// Between two columns.
+const GAP: usize = 2;
 
-/// Prints a line a task, the last update cut to the width of the terminal.
-pub fn print(tasks: &[Value]) {
-    let header = ["ID", "STATUS", "TRY", "TASK", "PROJECT", "AGE", "LAST UPDATE"].map(str::to_owned);
+const COLUMNS: [&str; 8] = ["ID", "STATUS", "TRY", "TASK", "PROJECT", "AGE", "RAN", "LAST UPDATE"];
+const STATUS: usize = 1;
+const TASK: usize = 3;
+const UPDATE: usize = 7;
+/// What goes first where there is no room.
+const DISPENSABLE: [usize; 4] = [UPDATE, 6, 4, 2];
+
+type Row = [String; COLUMNS.len()];
+type Widths = [usize; COLUMNS.len()];
+
+/// A line a task, the last update cut to the width of the terminal.
+pub fn of(tasks: &[Value]) -> String {
     let now = SystemWorld.wall();
-    let rows: Vec<[String; 7]> = std::iter::once(header).chain(tasks.iter().map(|task| row(task, now))).collect();
-    let widths: Vec<usize> =
-        (0..6).map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0)).collect();
-    let width = terminal_size().map_or(PIPED_WIDTH, |(Width(width), _)| width.into());
-    let left = width.saturating_sub(widths.iter().map(|w| w + 2).sum()).max(16);
-    let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let mut out = stdout().lock();
-    for (number, row) in rows.iter().enumerate() {
-        let mut line = String::new();
-        for (column, cell) in row.iter().take(6).enumerate() {
-            let padding = " ".repeat(widths[column] + 2 - cell.width());
-            line.push_str(&paint(cell, column == 1 && number > 0 && colour));
-            line.push_str(&padding);
-        }
-        line.push_str(&cut(&row[6], left));
-        if writeln!(out, "{}", line.trim_end()).is_err() {
-            return;
-        }
-    }
+    let rows: Vec<Row> =
+        std::iter::once(COLUMNS.map(str::to_owned)).chain(tasks.iter().map(|task| row(task, now))).collect();
+    // The size is that of any terminal around, also of one that only gets the remarks.
+    let terminal = terminal_size().filter(|_| stdout().is_terminal());
+    let width = terminal.map_or(PIPED_WIDTH, |(Width(width), _)| width.into());
+    lay_out(&rows, width, has_colour())
 }
 
-fn row(task: &Value, now: Timestamp) -> [String; 7] {
-    let age = timestamp(task, "submitted_at").map_or("?".to_owned(), |at| short(now.since(at)));
+fn lay_out(rows: &[Row], width: usize, colour: bool) -> String {
+    let mut widths: Widths =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0));
+    let used = |widths: &Widths| widths.iter().filter(|w| **w > 0).map(|w| w + GAP).sum::<usize>().saturating_sub(GAP);
+    let beside = used(&widths) - widths[UPDATE];
+    widths[UPDATE] = widths[UPDATE].min(width.saturating_sub(beside).max(LEAST_UPDATE));
+    for column in DISPENSABLE {
+        if used(&widths) > width {
+            widths[column] = 0;
+        }
+    }
+    let over = used(&widths).saturating_sub(width);
+    widths[TASK] = widths[TASK].saturating_sub(over).max(LEAST_TASK.min(widths[TASK]));
+
+    let mut text = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate().filter(|(column, _)| widths[*column] > 0) {
+            let cell = cut(cell, widths[column]);
+            let padding = " ".repeat(widths[column] + GAP - cell.width());
+            line.push_str(&if column == STATUS && number > 0 && colour { paint(&cell) } else { cell });
+            line.push_str(&padding);
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn row(task: &Value, now: Timestamp) -> Row {
+    let since = |name| timestamp(task, name).map(|at| now.since(at));
     let kind = [text(task, "type"), text(task, "command")].join(" ");
     let attempt = task["attempt"].as_u64().unwrap_or_default().to_string();
     let cells = [
         text(task, "task_id"),
         text(task, "status"),
         &attempt,
-        kind.trim_end(),
+        kind.trim(),
         text(task, "project"),
-        &age,
+        &since("submitted_at").map_or("?".to_owned(), short),
+        &ran_for(task).or_else(|| since("started_at")).map_or("-".to_owned(), short),
         text(task, "last_update"),
     ];
     cells.map(|cell| without_colour(&harmless(cell)))
 }
 
-fn paint(status: &str, colour: bool) -> String {
+fn ran_for(task: &Value) -> Option<Duration> {
+    let (started, ended) = timestamp(task, "started_at").zip(timestamp(task, "ended_at"))?;
+    Some(ended.since(started))
+}
+
+fn paint(status: &str) -> String {
     let code = match status {
         "done" => "32",
         "failed" => "31",
         "stopped" | "stopping" | "retrying" => "33",
         "running" => "36",
-        _ => "0",
+        _ => return status.to_owned(),
     };
-    if colour { format!("\x1b[{code}m{status}\x1b[0m") } else { status.to_owned() }
+    format!("\x1b[{code}m{status}\x1b[0m")
 }
 
-/// Prints every field that is known, a line each.
-pub fn print_one(task: &Value) {
-    let mut out = stdout().lock();
-    let fields = task.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-    for (name, value) in fields {
-        let shown = match value {
-            Value::String(text) => harmless(text),
-            other => other.to_string(),
-        };
-        if writeln!(out, "{:<13} {shown}", name.replace('_', " ")).is_err() {
-            return;
+/// Every field that is known, a line each; of params, a line each too.
+pub fn of_one(task: &Value) -> String {
+    page(task, SystemWorld.wall())
+}
+
+fn page(task: &Value, now: Timestamp) -> String {
+    let mut page = String::new();
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(page, "{:<13} {value}", name.replace('_', " "));
+    };
+    for (name, value) in task.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        match (timestamp(task, name).filter(|_| name.ends_with("_at")), value) {
+            (Some(at), _) => line(name, &format!("{at} ({} ago)", short(now.since(at)))),
+            (None, Value::Object(values)) => {
+                for (index, (key, value)) in values.iter().enumerate() {
+                    line(if index == 0 { name } else { "" }, &harmless(&format!("{key} = {value}")));
+                }
+            }
+            (None, Value::String(text)) => line(name, &harmless(text)),
+            (None, other) => line(name, &harmless(&other.to_string())),
         }
     }
-    let ran = timestamp(task, "started_at").zip(timestamp(task, "ended_at"));
-    if let Some((started, ended)) = ran {
-        let _ = writeln!(out, "{:<13} {}", "ran for", short(ended.since(started)));
+    if let Some(time) = ran_for(task) {
+        line("ran for", &short(time));
     }
+    page.truncate(page.trim_end().len());
+    page
 }
 
 fn timestamp(task: &Value, name: &str) -> Option<Timestamp> {
@@ -125,6 +175,7 @@ fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn times_are_short() {
@@ -137,5 +188,41 @@ mod tests {
         assert_eq!(cut("日本語テキスト", 7), "日本語…");
         assert_eq!(cut("short", 7), "short");
         assert_eq!(without_colour("\x1b[31mred\x1b[0m!"), "red!");
+    }
+
+    fn tasks() -> [Value; 3] {
+        let id = |first: &str| format!("{first}f0c1a52-2b1e-4c0e-9d43-0d8a4f1f2c11");
+        [
+            json!({"task_id": id("1"), "project": "default", "type": "task-context", "command": "import-excel",
+                "params": {"file_path": "/data/\u{1b}[2Jreport.xlsx", "main_tab": "MB Attributes", "custom_structure": true},
+                "status": "running", "attempt": 2, "last_update": "Processing row 17/40 of \u{1b}[31mMB Attributes\u{1b}[0m, and this goes on for so long that no terminal is wide enough for it",
+                "submitted_at": "2026-11-23T12:00:00.000Z", "started_at": "2026-11-23T12:00:01.500Z", "ended_at": null}),
+            json!({"task_id": id("2"), "project": "unhurried", "type": "seed-db", "command": null, "params": {},
+                "status": "failed", "attempt": 1, "last_update": "FAILED: exit code 3: no\rsuch\u{7}table", "reason": "exit code 3",
+                "submitted_at": "2026-11-23T11:00:00.000Z", "started_at": "2026-11-23T11:00:01.000Z",
+                "ended_at": "2026-11-23T11:02:06.000Z", "exit_code": 3}),
+            json!({"task_id": id("3"), "project": null, "type": null, "command": null, "params": {}, "status": "queued",
+                "attempt": 0, "last_update": null, "submitted_at": null, "started_at": null, "ended_at": null}),
+        ]
+    }
+
+    #[test]
+    fn a_table_fits_where_it_stands() {
+        let now = "2026-11-23T12:10:00.000Z".parse().unwrap();
+        let rows: Vec<Row> =
+            std::iter::once(COLUMNS.map(str::to_owned)).chain(tasks().iter().map(|task| row(task, now))).collect();
+        for width in [200, 120, 100, 80] {
+            let table = lay_out(&rows, width, false);
+            assert!(table.lines().all(|line| line.width() <= width), "{width}:\n{table}");
+            insta::assert_snapshot!(format!("table_{width}"), table);
+        }
+        assert!(lay_out(&rows, 20, true).contains("\x1b[31mfailed\x1b[0m"));
+    }
+
+    #[test]
+    fn a_page_has_every_field() {
+        let now = "2026-11-23T12:10:00.000Z".parse().unwrap();
+        let pages: Vec<String> = tasks().iter().map(|task| page(task, now)).collect();
+        insta::assert_snapshot!(pages.join("\n\n"));
     }
 }

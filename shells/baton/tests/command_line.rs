@@ -1,0 +1,157 @@
+//! The command line: its words, the three places that options come from, and what is said to bad usage.
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+fn baton(directory: &TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_baton"));
+    command.args(arguments).current_dir(directory.path()).env_clear().envs(variables.iter().copied());
+    // A terminal would lend the help its width.
+    command.stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8([output.stdout.as_slice(), &output.stderr].concat()).unwrap()
+}
+
+#[test]
+fn help_reads_well() {
+    let directory = TempDir::new().unwrap();
+    for (name, arguments) in [
+        ("baton", &["--help"][..]),
+        ("dev", &["dev", "--help"]),
+        ("submit", &["submit", "--help"]),
+        ("watch", &["watch", "--help"]),
+        ("stop", &["stop", "--help"]),
+        ("ls", &["ls", "--help"]),
+    ] {
+        let output = baton(&directory, arguments, &[]);
+        assert!(output.status.success());
+        insta::assert_snapshot!(format!("help_{name}"), said(&output));
+    }
+}
+
+#[test]
+fn flags_win_over_variables_and_those_over_the_file() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("baton.toml"), "projects = \"from-file.json\"\nslots = 2\n").unwrap();
+    let variable = [("BATON_PROJECTS", "from-variable.json")];
+    for (arguments, variables, wins) in [
+        (&["dev"][..], &[][..], "from-file.json"),
+        (&["dev"], &variable, "from-variable.json"),
+        (&["dev", "--projects", "from-flag.json"], &variable, "from-flag.json"),
+    ] {
+        let output = baton(&directory, arguments, variables);
+        assert_eq!(
+            (said(&output), output.status.code()),
+            (format!("baton: {wins}: No such file or directory (os error 2)\n"), Some(2))
+        );
+    }
+}
+
+#[test]
+fn a_file_of_another_name_is_read_when_it_is_named() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("mine.toml"), "\n\nserver = \"ftp://x\"\n").unwrap();
+    for (arguments, variables) in [
+        (&["ls", "--config", "mine.toml"][..], &[][..]),
+        (&["--config=mine.toml", "ls"], &[]),
+        (&["ls"], &[("BATON_CONFIG", "mine.toml")]),
+    ] {
+        let output = baton(&directory, arguments, variables);
+        assert_eq!(
+            said(&output),
+            "baton: --server ftp://x: is no http URL; write it as http://127.0.0.1:8000\n",
+            "{arguments:?}"
+        );
+        assert_eq!(output.status.code(), Some(2));
+    }
+    let output = baton(&directory, &["ls", "--config", "none.toml"], &[]);
+    assert_eq!(said(&output), "baton: could not read none.toml: No such file or directory (os error 2)\n");
+}
+
+#[test]
+fn bad_usage_is_told_from_other_failures() {
+    let directory = TempDir::new().unwrap();
+    for arguments in [
+        &["fly"][..],
+        &["submit"],
+        &["submit", "x", "a=1", "=b", "-p", "p"],
+        &["dev", "--grace", "soon"],
+        &["ls", "--log-level", "loud=x"],
+    ] {
+        assert_eq!(baton(&directory, arguments, &[]).status.code(), Some(2), "{arguments:?}");
+    }
+    assert_eq!(baton(&directory, &["ls", "--server", "http://127.0.0.1:1"], &[]).status.code(), Some(3));
+}
+
+#[test]
+fn what_is_wrong_is_said_with_where_it_stands_and_what_would_be_right() {
+    let directory = TempDir::new().unwrap();
+    let file = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    file("unknown.toml", "slots = 2\n  slot = 3\n");
+    file("wrong.toml", "\ngrace = \"soon\"\n");
+    file("kind.toml", "slots = [1]\n");
+    file("broken.toml", "slots = 2\ngrace = \n");
+    file("both.toml", "projects = \"a\"\nprojects-url = \"http://b\"\n");
+    file("project.toml", "server = \"ftp://x\"\nproject = \"p\"\n");
+    let mut said_of = String::new();
+    for (arguments, variables) in [
+        (&["dev", "--config", "unknown.toml"][..], &[][..]),
+        (&["dev", "--config", "wrong.toml"], &[]),
+        (&["dev", "--config", "kind.toml"], &[]),
+        (&["dev", "--config", "broken.toml"], &[]),
+        (&["dev", "--config", "both.toml"], &[]),
+        (&["dev"], &[("BATON_SLOTS", "many")]),
+        (&["dev", "--slots", "none"], &[("BATON_SLOTS", "many")]),
+        (&["ls"], &[("BATON_LOG_FORMAT", "xml")]),
+        (&["dev", "--slots", "1001"], &[]),
+        (&["dev", "--retention", "1h"], &[]),
+        (&["dev", "--max-line", "2MiB"], &[]),
+        (&["dev", "--history-memory", "lots"], &[]),
+        (&["dev", "--listen", "0.0.0.0:8000"], &[]),
+        (&["dev", "--agent", "'python"], &[]),
+        (&["dev", "--log-level", "loud=x"], &[]),
+        (&["dev", "--projects", "a.json", "--projects-url", "http://b"], &[]),
+        (&["dev", "--projects-url", "nonsense"], &[]),
+        (&["dev", "--types", "none.toml"], &[]),
+        (&["dev"], &[]),
+        (&["dev", "--projects-url", "http://b", "--example"], &[]),
+        (&["submit", "x"], &[]),
+        (&["submit", "x", "--config", "project.toml"], &[]),
+        (&["submit", "x", "a:={", "-p", "p"], &[]),
+        (&["submit", "x", "a", "a=1", "a=2", "-p", "p"], &[]),
+        (&["submit", "x", "-p", "p", "--idempotency-key", "\u{e4}"], &[]),
+        (&["watch", "abc", "--after", "17"], &[]),
+        (&["ls", "--limit", "0"], &[]),
+        (&["ls", "--all", "--limit", "3"], &[]),
+        (&["ls", "--server", "127.0.0.1:8000"], &[]),
+        (&["fly"], &[]),
+    ] {
+        let output = baton(&directory, arguments, variables);
+        let shown: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value} ")).collect();
+        let _ = write!(said_of, "$ {}baton {}\n{}", shown.concat(), arguments.join(" "), said(&output));
+        let _ = write!(said_of, "[exit {}]\n\n", output.status.code().unwrap());
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+    insta::assert_snapshot!("wrong", said_of);
+}
+
+#[test]
+fn the_projects_come_from_where_it_was_said_last() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("baton.toml"), "projects = \"from-file.json\"\n").unwrap();
+    let url = ("BATON_PROJECTS_URL", "no-url-of-variable");
+    for (arguments, variables, wins) in [
+        (&["dev"][..], &[url][..], "no-url-of-variable"),
+        (&["dev", "--projects-url", "no-url-of-flag"], &[url], "no-url-of-flag"),
+        (&["dev", "--projects", "of-flag.json"], &[url], "of-flag.json"),
+    ] {
+        let said = said(&baton(&directory, arguments, variables));
+        assert!(said.contains(wins), "{arguments:?}: {said}");
+    }
+}
