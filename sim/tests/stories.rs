@@ -81,7 +81,7 @@ async fn a_silent_agent_is_stopped() {
 #[madsim::test]
 async fn a_task_whose_worker_died_is_attempted_again() {
     let site = Site::new(
-        agents(&[Act::Print("one\n"), Act::Wait(Duration::from_secs(60)), Act::Print("two\n")]),
+        agents(&[Act::Print("one\n"), Act::Wait(Duration::from_mins(1)), Act::Print("two\n")]),
         SimProjects::default(),
     );
     let shutdown = watch::Sender::default();
@@ -98,7 +98,7 @@ async fn a_task_whose_worker_died_is_attempted_again() {
 #[madsim::test]
 async fn a_drained_worker_hands_back_what_does_not_end_in_time() {
     let site = Site::new(
-        agents(&[Act::Print("one\n"), Act::Wait(Duration::from_secs(3600)), Act::Exit(3)]),
+        agents(&[Act::Print("one\n"), Act::Wait(Duration::from_hours(1)), Act::Exit(3)]),
         SimProjects::default(),
     );
     let shutdown = watch::Sender::default();
