@@ -3,11 +3,15 @@
 //! A test waits for what must happen; [`PATIENCE`] only ends one that has failed.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a harness fails by panicking")]
 
+mod chance;
+mod projects;
 mod server;
 mod watcher;
 
-pub use server::{Baton, Finished, baton, binary, fixture, root};
-pub use watcher::{Frames, events, frames, json_frames};
+pub use chance::Chance;
+pub use projects::{Answer, ProjectsApi};
+pub use server::{Baton, Finished, Setup, baton, binary, command, fixture, free_port, root};
+pub use watcher::{Frames, assert_whole, events, follow, frames, json_frames, texts};
 
 use std::future::Future;
 use std::time::Duration;
@@ -25,6 +29,15 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl 
         }
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The same where nothing can be awaited.
+pub fn until_now(what: &str, mut look: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !look() {
+        assert!(std::time::Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -1,10 +1,11 @@
 //! One `baton dev`, from its start to the proof that nothing of it is left.
 
-use crate::{PATIENCE, until};
+use crate::{PATIENCE, until, until_now};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -14,8 +15,9 @@ use tempfile::TempDir;
 pub fn binary() -> PathBuf {
     let path = std::env::var_os("BATON_BIN").map(PathBuf::from);
     let path = path.expect("BATON_BIN must name the baton binary: run these tests by `./just e2e`");
-    assert!(path.is_file(), "BATON_BIN is {}, and there is no such file", path.display());
-    path
+    let executable = path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    assert!(executable, "BATON_BIN is {}, and that is no program", path.display());
+    path.canonicalize().unwrap()
 }
 
 /// The root of the repository.
@@ -28,9 +30,45 @@ pub fn fixture(name: &str) -> String {
     root().join("tests/fixtures").join(name).display().to_string()
 }
 
+/// The binary as a command, without the options that whoever runs the tests may have in the environment.
+pub fn command() -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BATON_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
 /// Runs the binary with these arguments to its end.
 pub fn baton(arguments: &[&str]) -> Output {
-    Command::new(binary()).args(arguments).stdin(Stdio::null()).output().unwrap()
+    command().args(arguments).output().unwrap()
+}
+
+/// A port that is free now, and that no outgoing connection is given: a server may come back to it.
+pub fn free_port() -> u16 {
+    let first = 10_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    (first..30_000).find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("one is free")
+}
+
+/// What a server is started with, beside the flags.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The flags.
+    pub arguments: Vec<String>,
+    /// Variables of its environment.
+    pub env: Vec<(&'static str, &'static str)>,
+    /// The projects' file.
+    pub projects: Value,
+}
+
+impl Setup {
+    /// These flags, and a project with a secret.
+    pub fn new(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let projects = json!({"default": {"env": {"TOKEN": "s3cret-of-the-project"}}});
+        Self { arguments, env: Vec::new(), projects }
+    }
 }
 
 /// How a server ended.
@@ -42,11 +80,13 @@ pub struct Finished {
     pub logs: Vec<String>,
 }
 
-/// A running `baton dev`. Dropping it kills it, and proves that nothing of it is left.
+/// A running `baton dev`. Dropping it ends it, and proves that nothing of it is left.
 pub struct Baton {
     child: Child,
     dir: Arc<TempDir>,
-    arguments: Vec<String>,
+    setup: Setup,
+    /// It was killed, so that it could tidy nothing up.
+    killed: bool,
     logs: Arc<Mutex<Vec<String>>>,
     /// `http://127.0.0.1:PORT`.
     pub url: String,
@@ -57,27 +97,22 @@ pub struct Baton {
 impl Baton {
     /// Starts one with the misbehaving agent, in a directory of its own, and waits until it is ready.
     pub async fn start(arguments: &[&str]) -> Self {
-        let dir = Arc::new(TempDir::new().unwrap());
-        fs::write(dir.path().join("projects.json"), r#"{"default": {"env": {"TOKEN": "s3cret-of-the-project"}}}"#)
-            .unwrap();
-        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Self::start_in(dir, arguments).await
+        Self::start_with(Setup::new(arguments)).await
     }
 
-    async fn start_in(dir: Arc<TempDir>, arguments: Vec<String>) -> Self {
+    /// The same with more than flags.
+    pub async fn start_with(setup: Setup) -> Self {
+        let dir = Arc::new(TempDir::new().unwrap());
+        fs::write(dir.path().join("projects.json"), setup.projects.to_string()).unwrap();
+        let baton = Self::start_in(dir, setup).await;
+        baton.until_ready().await;
+        baton
+    }
+
+    /// Returns as soon as it listens: it may still be reading its log.
+    async fn start_in(dir: Arc<TempDir>, setup: Setup) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let given = |name: &str| arguments.iter().any(|argument| argument == name);
-        let mut command = Command::new(binary());
-        command.arg("dev").args(["--listen", "127.0.0.1:0", "--data"]).arg(dir.path().join("data"));
-        if !given("--agent") {
-            command.args(["--agent", &format!("python3 {}", fixture("misbehave.py"))]);
-            command.args(["--types", &fixture("types.toml")]);
-        }
-        if !given("--projects") && !given("--projects-url") {
-            command.arg("--projects").arg(dir.path().join("projects.json"));
-        }
-        command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = Self::command_of(dir.path(), &setup).stderr(Stdio::piped()).spawn().unwrap();
         let logs = Arc::<Mutex<Vec<String>>>::default();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let written = logs.clone();
@@ -86,9 +121,29 @@ impl Baton {
         });
         let url = until("the address that was bound", async || address(&logs)).await;
         let client = Client::builder().timeout(PATIENCE).build().unwrap();
-        let baton = Self { child, dir, arguments, logs, url, client };
-        until("readiness", async || baton.get("/readyz").send().await.ok().filter(|r| r.status() == 200)).await;
-        baton
+        Self { child, dir, setup, killed: false, logs, url, client }
+    }
+
+    fn command_of(dir: &Path, setup: &Setup) -> Command {
+        let given = |name: &str| setup.arguments.iter().any(|argument| argument == name);
+        let mut command = command();
+        command.arg("dev").arg("--data").arg(dir.join("data"));
+        if !given("--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        if !given("--agent") {
+            command.args(["--agent", &format!("python3 {}", fixture("misbehave.py"))]);
+            command.args(["--types", &fixture("types.toml")]);
+        }
+        if !given("--projects") && !given("--projects-url") {
+            command.arg("--projects").arg(dir.join("projects.json"));
+        }
+        command.args(&setup.arguments).envs(setup.env.iter().copied()).current_dir(dir).stdout(Stdio::null());
+        command
+    }
+
+    async fn until_ready(&self) {
+        until("readiness", async || self.get("/readyz").send().await.ok().filter(|r| r.status() == 200)).await;
     }
 
     /// Its process id.
@@ -158,14 +213,22 @@ impl Baton {
 
     /// SIGKILL: no destructor runs.
     pub fn kill(&mut self) {
+        self.killed = true;
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// A new process on the same directory, with the same options. The old one must have ended.
-    pub async fn restart(mut self) -> Self {
+    pub async fn restart(self) -> Self {
+        let baton = self.restart_unready().await;
+        baton.until_ready().await;
+        baton
+    }
+
+    /// The same, back before it has read its log.
+    pub async fn restart_unready(mut self) -> Self {
         assert!(self.child.try_wait().unwrap().is_some(), "it still runs");
-        Self::start_in(self.dir.clone(), std::mem::take(&mut self.arguments)).await
+        Self::start_in(self.dir.clone(), self.setup.clone()).await
     }
 
     /// Sends a signal by its name.
@@ -200,22 +263,43 @@ impl Baton {
 
 impl Drop for Baton {
     fn drop(&mut self) {
+        let restarted = Arc::strong_count(&self.dir) > 1;
+        if std::thread::panicking() {
+            self.logs.lock().unwrap().iter().for_each(|line| eprintln!("{line}"));
+        } else if !restarted && !self.killed {
+            self.end();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if Arc::strong_count(&self.dir) > 1 {
-            return; // it was restarted
+        if restarted {
+            return;
         }
-        // What a SIGKILL leaves is ended at the next start.
+        // What a SIGKILL leaves is ended at the next start, and there is none.
         for path in self.leftovers() {
             if let Some(pid) = path.strip_prefix("/proc/") {
                 let _ = Command::new("kill").args(["-s", "KILL", pid]).status();
             }
         }
-        if std::thread::panicking() {
-            for line in self.logs.lock().unwrap().iter() {
-                eprintln!("{line}");
+    }
+}
+
+impl Baton {
+    /// Ends it as two SIGTERMs do: it must tidy up, whatever it is doing.
+    fn end(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            self.signal("TERM");
+            let logs = self.logs.clone();
+            let heard = || logs.lock().unwrap().iter().any(|line| line.contains("ending:"));
+            let child = std::cell::RefCell::new(&mut self.child);
+            let ended = || child.borrow_mut().try_wait().unwrap().is_some();
+            until_now("SIGTERM to be heard", || heard() || ended());
+            if !ended() {
+                let _ = Command::new("kill").args(["-s", "TERM", &child.borrow().id().to_string()]).status();
             }
+            until_now("the end after two SIGTERMs", ended);
         }
+        let left = self.leftovers();
+        assert!(left.is_empty(), "this is left of it: {left:?}");
     }
 }
 

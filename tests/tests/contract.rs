@@ -1,7 +1,7 @@
 //! The calls: what each takes, and what it says to what it does not take.
 #![allow(clippy::unwrap_used)]
 
-use baton_tests::{Baton, baton as command};
+use baton_tests::{Baton, Frames, json_frames, texts, until};
 use serde_json::{Value, json};
 
 async fn refused(baton: &Baton, body: &str) -> (u16, Value) {
@@ -27,11 +27,26 @@ async fn a_bad_task_is_refused_with_the_field_and_the_reason() {
         (r#"{"project":"p","type":"lines","params":{"lines":"many"}}"#, 422, Some("params.lines")),
         (r#"{"project":"p","type":"lines","params":{"lnes":3}}"#, 422, Some("params.lnes")),
         (r#"{"project":"p","type":"silent","timeout_s":-1}"#, 422, Some("timeout_s")),
+        (r#"{"project":"p","type":"silent","timeout_s":1.5}"#, 422, Some("timeout_s")),
+        (r#"{"project":"p","type":"silent","max_attempts":0}"#, 422, Some("max_attempts")),
+        (r#"{"project":"p","type":"silent","task_id":"mine"}"#, 422, Some("task_id")),
+        (r#"{"project":"p","type":"silent","command":"run"}"#, 422, Some("command")),
+        (r#"{"project":"p","type":"agent"}"#, 422, Some("command")),
+        (r#"{"project":"p","type":"agent","command":"run"}"#, 422, Some("params.input")),
+        (r#"{"project":"p","type":"agent","command":"run","params":{"input":null}}"#, 422, Some("params.input")),
+        (r#"{"project":"p","type":"lines","params":{"text":"a\u0000b"}}"#, 422, Some("params.text")),
+        (r#"{"project":"p","type":"lines","params":[]}"#, 422, Some("params")),
+        (r#"{"project":7,"type":"silent"}"#, 422, Some("project")),
+        (r#"{"project":"","type":"silent"}"#, 422, Some("project")),
+        (r#"{"project":"p","type":"lines","params":{"lines":1,"lines":2}}"#, 400, None),
+        (r#"{"project":"p","type":"silent"} {}"#, 400, None),
     ] {
         let (found, problem) = refused(&baton, body).await;
         assert_eq!(found, status, "{body}: {problem}");
         assert_eq!(problem["status"], status);
         assert_eq!(problem["errors"][0]["field"].as_str(), field, "{body}: {problem}");
+        assert!(field.is_none() || !problem["errors"][0]["reason"].as_str().unwrap().is_empty(), "{body}: {problem}");
+        assert!(["type", "title", "detail"].iter().all(|name| problem[name].is_string()), "{body}: {problem}");
     }
     let huge = format!(r#"{{"project":"p","type":"lines","params":{{"text":"{}"}}}}"#, "x".repeat(2 << 20));
     assert_eq!(refused(&baton, &huge).await.0, 413);
@@ -78,6 +93,28 @@ async fn a_key_makes_one_task_of_many_posts_also_after_a_crash() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_sent_with_two_bodies_at_once_makes_one_task() {
+    let baton = Baton::start(&[]).await;
+    for round in 0..10 {
+        let post = async |number: usize| {
+            let body = json!({"project": "default", "type": "lines", "params": {"text": format!("{}", number % 2)}});
+            let answer = baton.post(&body).header("Idempotency-Key", format!("key {round}")).send().await.unwrap();
+            (number % 2, answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+        };
+        let answers = futures_util::future::join_all((0..8).map(post)).await;
+        let (taken, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, status, _)| *status == 202);
+        assert!(refused.iter().all(|(_, status, _)| *status == 409), "{refused:?}");
+        assert_eq!(taken.len(), 4, "those of one body: {taken:?}");
+        assert!(taken.iter().all(|answer| *answer == taken[0]), "{taken:?}");
+        let id = taken[0].2["task_id"].as_str().unwrap();
+        baton.until_ended(id).await;
+        let expected = format!("line 1 of 1: {}", taken[0].0);
+        assert_eq!(texts(&json_frames(&baton, id, "").await), ["Starting...", &expected, "DONE"]);
+    }
+    assert_eq!(baton.get_json("/tasks").await["tasks"].as_array().unwrap().len(), 10);
+}
+
+#[tokio::test]
 async fn the_list_is_filtered_and_paged_while_tasks_arrive() {
     let baton = Baton::start(&[]).await;
     let mut ids = Vec::new();
@@ -119,99 +156,168 @@ async fn a_page_of_another_site_can_not_run_commands() {
 }
 
 #[tokio::test]
-async fn the_command_line_ends_as_its_task_does() {
+async fn a_task_is_shown_with_the_fields_of_the_contract() {
     let baton = Baton::start(&[]).await;
-    let run = |arguments: &[&str]| {
-        let mut all = arguments.to_vec();
-        all.extend(["--server", &baton.url]);
-        let output = command(&all);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-    };
-    let (code, out, id) = run(&["submit", "lines", "lines=2", "text=x", "-p", "default", "--watch"]);
-    assert_eq!((code, out.as_str()), (0, "Starting...\nline 1 of 2: x\nline 2 of 2: x\nDONE"));
-    let (code, out, _) = run(&["submit", "exits", "code=3", "-p", "default", "-w", "--json"]);
-    let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
-    assert_eq!((code, last["kind"].as_str(), last["exit_code"].as_i64()), (1, Some("failed"), Some(3)));
-    let (code, _, err) = run(&["submit", "lines", "lines=many", "-p", "default"]);
+    let body = json!({"project": "default", "type": "lines", "params": {"lines": 1, "text": null}, "timeout_s": 9});
+    let answer = baton.post(&body).send().await.unwrap();
+    let location = answer.headers()["location"].to_str().unwrap().to_owned();
+    let answer: Value = answer.json().await.unwrap();
+    let id = answer["task_id"].as_str().unwrap();
+    assert_eq!(answer, json!({"task_id": id, "status": "queued"}));
+    assert_eq!(location, format!("/tasks/{id}"));
+    let groups: Vec<usize> = id.split('-').map(str::len).collect();
+    assert!(groups == [8, 4, 4, 4, 12] && id.as_bytes()[14] == b'4', "{id} is no uuid4");
+    baton.until_ended(id).await;
+    let task = baton.task(id).await;
+    let names: Vec<&str> = task.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(
-        (code, err.as_str()),
-        (1, "baton: The request is not valid (422)\n  params.lines: must be a whole number")
+        names,
+        [
+            "task_id",
+            "project",
+            "type",
+            "command",
+            "params",
+            "status",
+            "attempt",
+            "last_update",
+            "submitted_at",
+            "started_at",
+            "ended_at",
+            "exit_code"
+        ]
     );
-    assert_eq!(run(&["submit", "lines", "a=1", "b", "-p", "default"]).0, 2);
-    let (code, out, _) = run(&["watch", &id]);
-    assert_eq!((code, out.lines().count()), (0, 4));
-    assert_eq!(run(&["watch", &id, "--after", "1-3"]).1, "DONE");
-    assert_eq!(run(&["stop", &id]).0, 1);
-    let (_, out, _) = run(&["ls", "--json"]);
-    assert_eq!(out.lines().count(), 2);
-    assert!(run(&["ls"]).1.contains(&id));
-    assert!(run(&["show", &id]).1.contains("status        done"));
-    let unreachable = command(&["ls", "--server", "http://127.0.0.1:1"]);
-    assert_eq!(unreachable.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&unreachable.stderr).contains("Is `baton dev` running?"));
+    assert_eq!((&task["project"], &task["type"], &task["command"]), (&json!("default"), &json!("lines"), &Value::Null));
+    assert_eq!((&task["attempt"], &task["last_update"]), (&json!(1), &json!("DONE")));
+    let times = ["submitted_at", "started_at", "ended_at"].map(|name| task[name].as_str().unwrap());
+    assert!(times.is_sorted() && times.iter().all(|time| time.ends_with('Z')), "{times:?}");
 }
 
 #[tokio::test]
-async fn ctrl_c_leaves_the_task_running_and_says_how_to_stop_it() {
+async fn the_log_is_the_agents_lines_of_all_attempts_or_of_one() {
+    let mut baton = Baton::start(&[]).await;
+    let text = async |baton: &Baton, path: &str| {
+        let answer = baton.get(path).send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8");
+        answer.text().await.unwrap()
+    };
+    let id = baton.submit("slow", json!({"lines": 40, "interval": 0.02})).await;
+    Frames::open(&baton, &id, "").await.until("line 3 of 40").await;
+    let so_far = text(&baton, &format!("/tasks/{id}/log")).await;
+    assert!(so_far.starts_with("line 1 of 40\nline 2 of 40\nline 3 of 40\n") && so_far.len() < 500, "{so_far}");
+    baton.kill();
+    let baton = baton.restart().await;
+    let followed = text(&baton, &format!("/tasks/{id}/log?follow=true")).await;
+    let all = text(&baton, &format!("/tasks/{id}/log")).await;
+    let [first, second] = [1, 2].map(|attempt| format!("/tasks/{id}/log?attempt={attempt}"));
+    let (first, second) = (text(&baton, &first).await, text(&baton, &second).await);
+    assert!(first.starts_with(&so_far), "{first}");
+    assert_eq!(second.lines().count(), 40);
+    assert_eq!((first + &second, &followed), (all.clone(), &all));
+    assert_eq!(text(&baton, &format!("/tasks/{id}/log?attempt=3")).await, "");
+    for (path, status) in [("log?attempt=0", 400), ("log?attempt=x", 400), ("log?colour=red", 400), ("logs", 404)] {
+        assert_eq!(baton.get(&format!("/tasks/{id}/{path}")).send().await.unwrap().status(), status, "{path}");
+    }
+    assert_eq!(baton.get("/tasks/no-such-task/log").send().await.unwrap().status(), 404);
+}
+
+#[tokio::test]
+async fn probes_say_what_they_know() {
+    let baton = Baton::start(&[]).await;
+    assert_eq!(baton.get_json("/healthz").await, json!({"status": "ok"}));
+    assert_eq!(baton.get_json("/readyz").await, json!({"status": "ready"}));
+    let id = baton.submit("silent", json!({})).await;
+    baton.until_task(&id, "last_update", "ready").await;
+    baton.signal("TERM");
+    let draining =
+        until("503", async || baton.get("/readyz").send().await.ok().filter(|answer| answer.status() == 503));
+    assert!(draining.await.headers().contains_key("retry-after"));
+    assert_eq!(baton.get_json("/healthz").await, json!({"status": "ok"}));
+    assert_eq!(baton.task(&id).await["status"], "running", "it is still told how the task does");
+}
+
+#[tokio::test]
+async fn a_key_that_can_be_none_is_refused() {
+    let baton = Baton::start(&[]).await;
+    let body = json!({"project": "default", "type": "lines"});
+    for key in ["", &"k".repeat(256), "caf\u{e9}"] {
+        let header = reqwest::header::HeaderValue::from_bytes(key.as_bytes()).unwrap();
+        let answer = baton.post(&body).header("Idempotency-Key", header).send().await.unwrap();
+        assert_eq!(answer.status(), 400, "{key}");
+    }
+    let twice = baton.post(&body).header("Idempotency-Key", "a").header("Idempotency-Key", "b").send().await.unwrap();
+    assert_eq!(twice.status(), 400);
+    let longest = baton.post(&body).header("Idempotency-Key", "k".repeat(255)).send().await.unwrap();
+    assert_eq!(longest.status(), 202);
+    assert_eq!(baton.get_json("/tasks").await["tasks"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_comes_when_it_is_full_is_told_when_to_come_back() {
+    let baton = Baton::start(&["--max-queued", "2", "--max-watchers", "2"]).await;
+    let running = baton.submit("silent", json!({})).await;
+    baton.until_task(&running, "last_update", "ready").await;
+    let queued = baton.submit("silent", json!({})).await;
+    baton.submit("silent", json!({})).await;
+    let answer = baton.post(&json!({"project": "default", "type": "silent"})).send().await.unwrap();
+    assert!(answer.status() == 429 && answer.headers().contains_key("retry-after"));
+    baton.stop(&queued).await;
+    baton.until_ended(&queued).await;
+    baton.submit("silent", json!({})).await;
+
+    let watchers = [Frames::open(&baton, &running, "").await, Frames::open(&baton, &running, "").await];
+    let third = baton.get(&format!("/tasks/{running}/events")).send().await.unwrap();
+    assert!(third.status() == 503 && third.headers().contains_key("retry-after"));
+    assert_eq!(baton.task(&running).await["status"], "running", "whoever asks briefly is no watcher");
+    drop(watchers);
+    let log = format!("/tasks/{running}/log");
+    until("a place", async || baton.get(&log).send().await.ok().filter(|answer| answer.status() == 200)).await;
+}
+
+#[tokio::test]
+async fn a_watch_begins_with_a_handshake_or_a_plain_refusal() {
+    let baton = Baton::start(&[]).await;
+    let id = baton.submit("lines", json!({})).await;
+    baton.until_ended(&id).await;
+    let plain = baton.get(&format!("/tasks/{id}/watch")).send().await.unwrap();
+    assert_eq!((plain.status().as_u16(), plain.headers()["upgrade"].to_str().unwrap()), (426, "websocket"));
+    let upgrade = |origin: &'static str| {
+        let request = baton.get(&format!("/tasks/{id}/watch")).header("Upgrade", "websocket");
+        let request = request.header("Connection", "Upgrade").header("Sec-WebSocket-Version", "13");
+        request.header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==").header("Origin", origin).send()
+    };
+    assert_eq!(upgrade("https://evil.example").await.unwrap().status(), 403);
+    assert_eq!(upgrade("null").await.unwrap().status(), 403);
+    let own: &'static str = baton.url.clone().leak();
+    let answer = upgrade(own).await.unwrap();
+    assert_eq!(answer.status(), 101);
+    assert_eq!(answer.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(Frames::open_v1(&baton, &id).await.rest_json().await, json_frames(&baton, &id, "").await);
+    // An EventSource that has read all is told not to come again.
+    let over = baton.get(&format!("/tasks/{id}/events")).header("Last-Event-ID", "1-3").send().await.unwrap();
+    assert_eq!(over.status(), 204);
+}
+
+#[tokio::test]
+async fn a_watcher_that_says_what_it_should_not_harms_only_itself() {
     let baton = Baton::start(&[]).await;
     let id = baton.submit("silent", json!({})).await;
-    let mut watching = std::process::Command::new(baton_tests::binary());
-    watching
-        .args(["watch", &id, "--server", &baton.url])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let mut child = watching.spawn().unwrap();
-    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    while line.trim() != "ready" {
-        line.clear();
-        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    let mut other = Frames::open(&baton, &id, "").await;
+    other.until("ready").await;
+    for (bytes, code) in [(vec![0xff; 3], 1003), (vec![b'x'; 100_000], 1003)] {
+        let mut watcher = Frames::open(&baton, &id, "").await;
+        watcher.send_bytes(bytes).await;
+        watcher.rest().await;
+        assert_eq!(watcher.closed, Some(code));
     }
-    std::process::Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains(&format!("baton stop {id} --server {}", baton.url)), "{said}");
+    let mut long = Frames::open(&baton, &id, "").await;
+    long.send(&"x".repeat(100_000)).await;
+    long.rest().await;
+    assert_eq!(long.closed, Some(1009));
+    for words in ["stop", "STOPPED", "{\"signal\":\"KILL\"}", "[\"STOP\"]", "{", ""] {
+        other.send(words).await;
+    }
     assert_eq!(baton.task(&id).await["status"], "running");
-    baton.stop(&id).await;
-    baton.until_ended(&id).await;
-}
-
-#[tokio::test]
-async fn a_start_that_can_not_be_says_why() {
-    let baton = Baton::start(&[]).await;
-    let file = |name: &str, text: &str| {
-        let path = baton.dir().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let projects = file("good.json", "{}");
-    let (data, elsewhere) =
-        (baton.dir().join("data").display().to_string(), baton.dir().join("other").display().to_string());
-    let address = baton.url.trim_start_matches("http://");
-    let broken_types = file("types.toml", "[types.x]\nparms = []\n");
-    let broken_projects = file("bad.json", "{\"default\": {}\n \"other\": {}}");
-    let broken_config = file("baton.toml", "slots = 2\nslot = 3\n");
-    let wrong_config = file("wrong.toml", "grace = \"soon\"\n");
-    let pid = format!("process {}", baton.pid());
-    for (arguments, code, says) in [
-        (vec!["--projects", &projects, "--data", &data], 3, pid.as_str()),
-        (vec!["--projects", &projects, "--data", &elsewhere, "--listen", address], 3, "give another --listen address"),
-        (vec!["--projects", &projects, "--listen", "0.0.0.0:0"], 2, "would let in whoever can reach this machine"),
-        (vec!["--projects", &projects, "--types", &broken_types], 2, "line 2, column 1"),
-        (vec!["--projects", &broken_projects], 2, "line 2 column 2"),
-        (vec!["--projects", "/no/such/file.json"], 2, "/no/such/file.json: No such file"),
-        (vec!["--config", &broken_config], 2, "line 2: \"slot\" is not an option; there are: agent,"),
-        (vec!["--config", &wrong_config], 2, "line 1: invalid value 'soon' for '--grace"),
-        (vec!["--slots", "0"], 2, "must be a whole number from 1 to 1000"),
-        (vec![], 2, "--projects FILE"),
-    ] {
-        let mut all = vec!["dev"];
-        all.extend(&arguments);
-        let output = command(&all);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains(says), "{arguments:?}: {said}");
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-    }
+    other.send(" STOP\n").await;
+    assert_eq!((other.rest().await, other.closed), (vec!["STOPPED".to_owned()], Some(1000)));
 }

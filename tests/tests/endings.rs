@@ -3,7 +3,6 @@
 
 use baton_tests::{Baton, frames};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 #[tokio::test]
 async fn every_ending_says_why() {
@@ -64,41 +63,6 @@ async fn one_task_runs_at_a_time_and_three_in_three_slots() {
         }
         assert_eq!(most, expected, "{slots} slots");
     }
-}
-
-#[tokio::test]
-async fn whatever_was_accepted_ends_exactly_once_however_often_baton_is_killed() {
-    let mut baton = Baton::start(&["--slots", "4", "--max-attempts", "100"]).await;
-    let mut accepted: Vec<String> = Vec::new();
-    for round in 0..5u64 {
-        let (client, url) = (baton.client.clone(), baton.url.clone());
-        let posting = tokio::spawn(async move {
-            let mut accepted = Vec::new();
-            let body = json!({"project": "default", "type": "slow", "params": {"lines": 3, "interval": 0.01}});
-            // Until it is gone.
-            while let Ok(answer) = client.post(format!("{url}/tasks")).json(&body).send().await {
-                assert_eq!(answer.status(), 202);
-                let Ok(answer) = answer.json::<Value>().await else { break };
-                accepted.push(answer["task_id"].as_str().unwrap().to_owned());
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            accepted
-        });
-        // Killed at another moment of its life each time.
-        tokio::time::sleep(Duration::from_millis(120 + 37 * round)).await;
-        baton.kill();
-        accepted.extend(posting.await.unwrap());
-        baton = baton.restart().await;
-    }
-    assert!(accepted.len() >= 25, "{} were accepted", accepted.len());
-    for id in &accepted {
-        assert_eq!(baton.until_ended(id).await["status"], "done", "{id}");
-        let (seen, closed) = frames(&baton, id).await;
-        assert_eq!((seen.iter().filter(|text| *text == "DONE").count(), closed), (1, Some(1000)), "{seen:?}");
-        let last_attempt = seen.iter().rposition(|text| text.starts_with("Starting...")).unwrap();
-        assert_eq!(seen[last_attempt + 1..], ["line 1 of 3", "line 2 of 3", "line 3 of 3", "DONE"]);
-    }
-    baton.until_nothing_left().await;
 }
 
 #[tokio::test]

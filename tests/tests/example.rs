@@ -3,10 +3,11 @@
 
 use baton_core::record::TaskRecord;
 use baton_core::types::TaskTypes;
-use baton_tests::{Baton, frames, root};
+use baton_tests::{Baton, Chance, Frames, Setup, assert_whole, command, frames, json_frames, root};
 use serde_json::{Value, json};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
+use tempfile::TempDir;
 
 fn python(code: &str, input: &str) -> String {
     let mut child = Command::new("python3")
@@ -25,44 +26,153 @@ fn python(code: &str, input: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// A Baton with the example agent, and a database of its own.
+struct Example {
+    baton: Baton,
+    database: String,
+    _directory: TempDir,
+}
+
+impl Example {
+    async fn start(pace_ms: u32, arguments: &[&str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        let database = directory.path().join("example.db").display().to_string();
+        let agent = format!("python3 {}", root().join("examples/agent.py").display());
+        let mut setup = Setup::new(&[&["--agent", &agent], arguments].concat());
+        let uploads = root().join("examples");
+        let env = json!({"AGENT_PACE_MS": pace_ms});
+        setup.projects =
+            json!({"default": {"db_conn": format!("sqlite:///{database}"), "paths": {"uploads": uploads}, "env": env}});
+        Self { baton: Baton::start_with(setup).await, database, _directory: directory }
+    }
+
+    async fn submit(&self, mut body: Value) -> String {
+        body["project"] = json!("default");
+        self.baton.submit_body(body).await
+    }
+
+    /// The rows that a query of the database gives.
+    fn query(&self, query: &str) -> Value {
+        let code = "import json, sqlite3, sys\n\
+                    path, query = json.load(sys.stdin)\n\
+                    print(json.dumps(sqlite3.connect(path).execute(query).fetchall()))";
+        serde_json::from_str(&python(code, &json!([self.database, query]).to_string())).unwrap()
+    }
+}
+
+fn import() -> Value {
+    json!({"type": "task-context", "command": "import-excel",
+        "params": {"file_path": "report.xlsx", "main_tab": "MB Attributes", "custom_structure": true}})
+}
+
+fn analysis(workers: u32) -> Value {
+    json!({"type": "agent", "command": "run",
+        "params": {"input": "Analyze all MB attributes for Q1", "parallel_workers": workers}})
+}
+
 #[tokio::test]
 async fn the_three_jobs_of_the_plan_are_done() {
-    let directory = tempfile::TempDir::new().unwrap();
-    let database = directory.path().join("example.db").display().to_string();
-    let projects = directory.path().join("projects.json");
-    let config = json!({"default": {"db_conn": format!("sqlite:///{database}"), "paths": {}, "env": {}}});
-    std::fs::write(&projects, config.to_string()).unwrap();
-    let agent = format!("python3 {}", root().join("examples/agent.py").display());
-    let baton = Baton::start(&["--agent", &agent, "--projects", &projects.display().to_string()]).await;
-    let workbook = root().join("examples/report.xlsx").display().to_string();
+    let example = Example::start(0, &[]).await;
     for (body, line) in [
         (json!({"type": "seed-db", "params": {"reset": true}}), "Emptied the database"),
-        (
-            json!({"type": "task-context", "command": "import-excel",
-                "params": {"file_path": workbook, "main_tab": "MB Attributes", "custom_structure": true}}),
-            "Processing row 40/40",
-        ),
-        (
-            json!({"type": "agent", "command": "run", "params": {"input": "Analyze all MB attributes for Q1", "parallel_workers": 3}}),
-            "Worker 3 finished",
-        ),
+        (import(), "Processing row 40/40"),
+        (analysis(3), "Worker 3 finished"),
     ] {
-        let mut body = body;
-        body["project"] = json!("default");
-        let id = baton.submit_body(body).await;
-        let (seen, _) = frames(&baton, &id).await;
+        let id = example.submit(body).await;
+        let (seen, _) = frames(&example.baton, &id).await;
         assert_eq!(seen.last().map(String::as_str), Some("DONE"), "{seen:?}");
         assert!(seen.iter().any(|text| text == line), "{line} in {seen:?}");
     }
-    let tables = python(
-        "import sqlite3, sys\n\
-         db = sqlite3.connect(sys.stdin.read())\n\
-         names = [n for (n,) in db.execute(\"select name from sqlite_master where type = 'table' and name not like 'sqlite%'\")]\n\
-         print(max(db.execute(f'select count(*) from \"{n}\"').fetchone()[0] for n in names))",
-        &database,
-    );
-    assert_eq!(tables.trim(), "48", "eight of the seed, forty of the workbook");
-    baton.until_nothing_left().await;
+    let counted = example.query("SELECT origin, tab, count(*) FROM attribute GROUP BY origin ORDER BY origin");
+    assert_eq!(counted, json!([["report.xlsx", "MB Attributes", 40], ["seed", "MB Attributes", 8]]));
+    let numbers = example
+        .query("SELECT min(number), max(number), count(DISTINCT content) FROM attribute WHERE origin = 'report.xlsx'");
+    assert_eq!(numbers, json!([[1, 40, 40]]));
+    let analyses = example.query("SELECT input, workers, result LIKE 'Q1: % values, mean %' FROM analysis");
+    assert_eq!(analyses, json!([["Analyze all MB attributes for Q1", 3, 1]]));
+    assert_eq!(example.query("SELECT count(*), sum(attempt) FROM finished"), json!([[3, 3]]));
+}
+
+#[tokio::test]
+async fn an_import_that_is_killed_half_way_is_done_once_by_the_next_attempt() {
+    let mut example = Example::start(10, &[]).await;
+    let id = example.submit(import()).await;
+    Frames::open(&example.baton, &id, "").await.until("Processing row 20/40").await;
+    assert_eq!(example.query("SELECT count(*) FROM attribute"), json!([[0]]));
+    example.baton.kill();
+    example.baton = example.baton.restart().await;
+    assert_eq!(example.baton.until_ended(&id).await["status"], "done");
+    assert_whole(&json_frames(&example.baton, &id, "").await);
+    assert_eq!(example.query("SELECT count(*) FROM attribute"), json!([[40]]));
+    assert_eq!(example.query("SELECT task_id, attempt FROM finished"), json!([[id, 2]]));
+}
+
+#[tokio::test]
+async fn an_analysis_that_is_stopped_changes_nothing_and_its_workers_are_gone() {
+    let example = Example::start(0, &[]).await;
+    let seeded = example.submit(json!({"type": "seed-db"})).await;
+    assert_eq!(example.baton.until_ended(&seeded).await["status"], "done");
+    let slow = Example::start(2000, &["--grace", "10m"]).await;
+    std::fs::copy(&example.database, &slow.database).unwrap();
+    let id = slow.submit(analysis(3)).await;
+    let mut watcher = Frames::open(&slow.baton, &id, "").await;
+    while !watcher.next().await.unwrap().contains(": analyzed ") {}
+    let processes = |left: Vec<String>| left.iter().filter(|path| path.starts_with("/proc/")).count();
+    assert!(processes(slow.baton.leftovers()) >= 4, "the agent and its three workers");
+    watcher.send("STOP").await;
+    assert_eq!(watcher.rest().await.last().map(String::as_str), Some("STOPPED"));
+    assert!(slow.baton.leftovers().is_empty(), "{:?}", slow.baton.leftovers());
+    assert_eq!(slow.query("SELECT (SELECT count(*) FROM analysis), (SELECT count(*) FROM attribute)"), json!([[0, 8]]));
+}
+
+#[tokio::test]
+async fn what_the_agent_can_not_do_is_the_reason_of_the_failure() {
+    let example = Example::start(0, &[]).await;
+    for (body, why) in [
+        (
+            json!({"type": "task-context", "command": "import-excel", "params": {"file_path": "--help"}}),
+            "exit code 1: error: no such file: \"--help\"",
+        ),
+        (
+            json!({"type": "task-context", "command": "import-excel", "params": {"file_path": "report.xlsx", "main_tab": "No\nsuch"}}),
+            "has no tab \"No\\nsuch\"; it has \"MB Attributes\"",
+        ),
+        (analysis(0), "argument --parallel-workers: must be from 1 to 64, not 0"),
+    ] {
+        let id = example.submit(body).await;
+        let reason = example.baton.until_ended(&id).await["reason"].as_str().unwrap_or_default().to_owned();
+        assert!(reason.contains(why), "{reason}");
+    }
+}
+
+#[test]
+fn the_first_five_minutes_show_one_task_and_what_to_try_next() {
+    let directory = TempDir::new().unwrap();
+    std::os::unix::fs::symlink(root().join("examples"), directory.path().join("examples")).unwrap();
+    let projects = json!({"default": {"db_conn": "sqlite:///example.db"}});
+    std::fs::write(directory.path().join("projects.json"), projects.to_string()).unwrap();
+    let show = || {
+        let mut dev = command();
+        dev.args(["dev", "--agent", "python3 examples/agent.py", "--projects", "projects.json", "--data", "data"]);
+        dev.args(["--listen", "127.0.0.1:0", "--example"]).current_dir(directory.path());
+        let mut child = dev.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut shown: Vec<String> = Vec::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        while shown.iter().filter(|line| line.starts_with("  ")).count() < 3 {
+            shown.push(lines.next().expect("it stays up until it has said all"));
+        }
+        Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        shown
+    };
+    let first = show();
+    assert!(first.contains(&"Processing row 40/40".to_owned()) && first.contains(&"DONE".to_owned()), "{first:#?}");
+    let next: Vec<&String> = first.iter().filter(|line| line.starts_with("  ")).collect();
+    assert!(next[0].contains("submit agent run") && next[1].contains("submit seed-db") && next[2].contains("ls"));
+    // The same directory: the same task, shown again and not run again.
+    let second = show();
+    let lines = |shown: &[String]| shown.iter().filter(|line| !line.contains("--server")).cloned().collect::<Vec<_>>();
+    assert_eq!(lines(&first), lines(&second));
 }
 
 /// Values that a careless builder of command lines would get wrong.
@@ -118,6 +228,44 @@ fn hostile() -> Vec<String> {
     .map(str::to_owned)
     .to_vec();
     values.push("x".repeat(100_000));
+    // And whatever chance makes of their pieces.
+    let mut chance = Chance::new();
+    let pieces = [
+        "-",
+        "--",
+        "=",
+        " ",
+        "\n",
+        "\t",
+        "\"",
+        "'",
+        "\\",
+        "$",
+        "@",
+        "+",
+        "input",
+        "parallel-workers",
+        "main-tab",
+        "help",
+        "h",
+        "x",
+        "1",
+        ".5",
+        "é",
+        "🎼",
+        "\u{1}",
+        "\u{7f}",
+        "\u{85}",
+        "\u{2028}",
+        "\u{feff}",
+        "\u{fffd}",
+        "/",
+        "*",
+    ];
+    for _ in 0..600 {
+        let length = 1 + chance.below(6);
+        values.push((0..length).map(|_| *chance.one_of(&pieces)).collect());
+    }
     values
 }
 
@@ -134,6 +282,7 @@ fn the_agents_own_parser_gives_every_value_back() {
         for flag in [true, false] {
             sent.push(json!({"type": "task-context", "command": "import-excel",
                 "params": {"file_path": value, "main_tab": value, "custom_structure": flag}}));
+            sent.push(json!({"type": "seed-db", "params": {"reset": flag}}));
         }
     }
     let lines: Vec<String> = sent

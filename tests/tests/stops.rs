@@ -1,9 +1,9 @@
 //! STOP, in every state of a task and by every way there is.
 #![allow(clippy::unwrap_used)]
 
-use baton_tests::{Baton, Frames, baton as command, frames, until};
+use baton_tests::{Baton, Chance, Frames, assert_whole, baton as command, frames, json_frames, lives, until};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn a_queued_task_that_is_stopped_is_never_started() {
@@ -161,4 +161,132 @@ async fn a_second_sigterm_does_not_wait() {
     let finished = tokio::time::timeout(Duration::from_secs(10), baton.finished()).await.expect("it ends at once");
     assert_eq!(finished.code, Some(0));
     assert!(baton.leftovers().is_empty(), "{:?}", baton.leftovers());
+}
+
+#[tokio::test]
+async fn a_stop_takes_children_daemons_and_what_forks_as_fast_as_it_is_killed() {
+    let baton = Baton::start(&["--slots", "4", "--grace", "200ms"]).await;
+    for kind in ["child", "detached", "daemon"] {
+        let id = baton.submit(kind, json!({"stay": true})).await;
+        let mut watcher = Frames::open(&baton, &id, "").await;
+        watcher.until("Starting...").await;
+        let said = watcher.next().await.unwrap();
+        let child: u32 = said.strip_prefix("child ").unwrap().parse().unwrap();
+        assert!(lives(child), "{kind}");
+        watcher.send("STOP").await;
+        assert_eq!(watcher.rest().await, ["STOPPED"], "{kind}");
+        assert!(!lives(child), "{kind}");
+    }
+    let id = baton.submit("brood", json!({"stay": true})).await;
+    Frames::open(&baton, &id, "").await.until("ready").await;
+    baton.stop(&id).await;
+    assert_eq!(baton.until_ended(&id).await["status"], "stopped");
+    assert!(baton.leftovers().is_empty(), "{:?}", baton.leftovers());
+}
+
+#[tokio::test]
+async fn children_that_outlive_their_agent_are_ended_with_it() {
+    let baton = Baton::start(&[]).await;
+    for kind in ["child", "detached", "daemon"] {
+        let id = baton.submit(kind, json!({})).await;
+        let (seen, _) = frames(&baton, &id).await;
+        let child: u32 = seen[1].strip_prefix("child ").unwrap().parse().unwrap();
+        assert_eq!((seen.last().map(String::as_str), lives(child)), (Some("DONE"), false), "{kind}");
+    }
+    assert!(baton.leftovers().is_empty(), "{:?}", baton.leftovers());
+}
+
+#[tokio::test]
+async fn a_silent_agent_is_stopped_long_before_its_grace_is_over() {
+    let baton = Baton::start(&["--grace", "10m"]).await;
+    let mut took = Vec::new();
+    for _ in 0..10 {
+        let id = baton.submit("silent", json!({})).await;
+        let mut watcher = Frames::open_v1(&baton, &id).await;
+        while !watcher.next().await.unwrap().contains("\"ready\"") {}
+        let asked = Instant::now();
+        watcher.send(r#"{"signal":"STOP"}"#).await;
+        let end = watcher.rest_json().await;
+        took.push(asked.elapsed());
+        let last = end.last().unwrap();
+        assert_eq!((&last["kind"], &last["signal"]), (&json!("stopped"), &json!(15)), "{end:?}");
+    }
+    took.sort();
+    assert!(took[5] < Duration::from_millis(200), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_stop_that_meets_the_end_of_its_task_makes_one_end_of_both() {
+    let mut chance = Chance::new();
+    let baton = Baton::start(&["--slots", "2", "--grace", "10m"]).await;
+    let mut statuses = Vec::new();
+    for _ in 0..40 {
+        let id = baton.submit("exits", json!({"code": chance.below(2)})).await;
+        // About as long as the agent lives.
+        tokio::time::sleep(chance.time(Duration::from_millis(90))).await;
+        let answer = baton.stop(&id).await;
+        let ended = baton.until_ended(&id).await;
+        let seen = json_frames(&baton, &id, "").await;
+        if ended["attempt"] != 0 {
+            assert_whole(&seen);
+        }
+        let status = ended["status"].as_str().unwrap().to_owned();
+        assert!(answer == 202 || (answer == 409 && status != "stopped"), "{answer} {ended}");
+        assert_eq!(seen.last().unwrap()["kind"], status.as_str());
+        statuses.push(status);
+    }
+    assert!(statuses.iter().any(|status| status == "stopped"), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn two_hundred_queued_tasks_are_stopped_while_one_runs() {
+    let baton = Baton::start(&[]).await;
+    let proof = baton.dir().join("ran");
+    let running = baton.submit("silent", json!({})).await;
+    baton.until_task(&running, "last_update", "ready").await;
+    let mut ids = Vec::new();
+    for _ in 0..200 {
+        ids.push(baton.submit("touch", json!({"text": proof})).await);
+    }
+    let watching = ids.iter().map(|id| frames(&baton, id));
+    let stopping = futures_util::future::join_all(ids.iter().map(|id| baton.stop(id)));
+    let (seen, answers) = tokio::join!(futures_util::future::join_all(watching), stopping);
+    assert!(answers.iter().all(|answer| *answer == 202));
+    assert!(seen.iter().all(|seen| *seen == (vec!["STOPPED".to_owned()], Some(1000))));
+    assert_eq!(baton.task(&running).await["status"], "running");
+    assert!(!proof.exists());
+}
+
+#[tokio::test]
+async fn a_stop_reaches_a_task_that_is_attempted_again() {
+    let mut baton = Baton::start(&["--grace", "10m"]).await;
+    let id = baton.submit("silent", json!({})).await;
+    baton.until_task(&id, "last_update", "ready").await;
+    baton.kill();
+    let baton = baton.restart().await;
+    let mut watcher = Frames::open(&baton, &id, "").await;
+    watcher.until("Starting... (attempt 2)").await;
+    watcher.until("ready").await;
+    watcher.send("STOP").await;
+    assert_eq!(watcher.rest().await, ["STOPPED"]);
+    assert_eq!(baton.task(&id).await["attempt"], 2);
+}
+
+#[tokio::test]
+async fn a_stop_is_taken_while_baton_is_ending() {
+    let mut baton = Baton::start(&["--drain-timeout", "10m", "--grace", "10m"]).await;
+    let id = baton.submit("silent", json!({})).await;
+    let queued = baton.submit("silent", json!({})).await;
+    let mut watcher = Frames::open(&baton, &id, "").await;
+    watcher.until("ready").await;
+    baton.signal("TERM");
+    until("the signal to be heard", async || baton.logs().iter().any(|line| line.contains("ending:")).then_some(()))
+        .await;
+    assert_eq!(baton.stop(&queued).await, 202);
+    watcher.send("STOP").await;
+    assert_eq!((watcher.rest().await, watcher.closed), (vec!["STOPPED".to_owned()], Some(1000)));
+    assert_eq!(baton.finished().await.code, Some(0));
+    let baton = baton.restart().await;
+    assert_eq!(baton.until_ended(&queued).await["status"], "stopped");
+    assert_eq!(baton.task(&queued).await["attempt"], 0);
 }

@@ -1,12 +1,8 @@
 //! Watchers: whoever comes, whenever, by whichever way, sees every update once and in order.
 #![allow(clippy::unwrap_used)]
 
-use baton_tests::{Baton, Frames, events, frames, json_frames};
+use baton_tests::{Baton, Frames, assert_whole, events, frames, json_frames, texts};
 use serde_json::{Value, json};
-
-fn texts(frames: &[Value]) -> Vec<&str> {
-    frames.iter().map(|frame| frame["update"].as_str().unwrap()).collect()
-}
 
 #[tokio::test]
 async fn twenty_watchers_that_join_at_random_moments_read_the_same() {
@@ -44,27 +40,6 @@ async fn a_watcher_resumes_after_what_it_has_read() {
     }
     let kinds: Vec<&str> = all.iter().map(|frame| frame["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["started", "line", "line", "line", "line", "line", "done"]);
-}
-
-#[tokio::test]
-async fn watchers_resume_across_a_crash_without_a_gap_or_a_duplicate() {
-    let mut baton = Baton::start(&[]).await;
-    let id = baton.submit("slow", json!({"lines": 200, "interval": 0.01})).await;
-    let mut first = Frames::open(&baton, &id, "?format=json").await;
-    let mut seen: Vec<Value> = Vec::new();
-    while seen.len() < 50 {
-        seen.push(serde_json::from_str(&first.next().await.unwrap()).unwrap());
-    }
-    baton.kill();
-    while let Some(frame) = first.next().await {
-        seen.push(serde_json::from_str(&frame).unwrap());
-    }
-    let baton = baton.restart().await;
-    let after = seen.last().unwrap()["id"].as_str().unwrap().to_owned();
-    seen.extend(json_frames(&baton, &id, &after).await);
-    assert_eq!(seen, json_frames(&baton, &id, "").await);
-    let restarts = texts(&seen).iter().filter(|text| text.starts_with("Starting...")).count();
-    assert_eq!((restarts, texts(&seen).last().copied()), (2, Some("DONE")));
 }
 
 #[tokio::test]
@@ -158,4 +133,101 @@ async fn a_task_that_is_not_known_is_told() {
     let mut bad = Frames::open(&baton, &id, "?after=yesterday").await;
     assert_eq!((bad.next().await, bad.closed), (None, Some(4400)));
     assert_eq!(baton.get(&format!("/tasks/{id}/events?after=x")).send().await.unwrap().status(), 400);
+}
+
+#[tokio::test]
+async fn frames_are_these_bytes() {
+    let baton = Baton::start(&[]).await;
+    let id = baton.submit("exits", json!({"code": 3, "text": "a \"b\" \u{1b} ü"})).await;
+    baton.until_ended(&id).await;
+    // The times are what they are.
+    let at = |id: &str, events: &str| {
+        let data = events.lines().find(|line| line.starts_with(&format!("data: {{\"id\":\"{id}\""))).unwrap();
+        serde_json::from_str::<Value>(&data["data: ".len()..]).unwrap()["at"].as_str().unwrap().to_owned()
+    };
+    let text = baton.get(&format!("/tasks/{id}/events")).send().await.unwrap().text().await.unwrap();
+    let times = ["1-1", "1-2", "1-3"].map(|id| at(id, &text));
+    let expected = [
+        r#"{"id":"1-1","attempt":1,"seq":1,"kind":"started","update":"Starting...","at":"AT"}"#,
+        r#"{"id":"1-2","attempt":1,"seq":2,"kind":"line","update":"a \"b\" \u001b ü","at":"AT","stream":"stderr"}"#,
+        r#"{"id":"1-3","attempt":1,"seq":3,"kind":"failed","update":"FAILED: exit code 3: a \"b\" \u001b ü","at":"AT","exit_code":3,"reason":"exit code 3: a \"b\" \u001b ü"}"#,
+    ];
+    let expected: Vec<String> = expected.iter().zip(&times).map(|(frame, at)| frame.replace("AT", at)).collect();
+    assert_eq!(Frames::open(&baton, &id, "?format=json").await.rest().await, expected);
+    let [started, line, failed] = &expected[..] else { unreachable!() };
+    assert_eq!(
+        text,
+        format!(
+            "retry: 1000\n\nid: 1-1\nevent: started\ndata: {started}\n\nid: 1-2\nevent: line\ndata: {line}\n\nid: 1-3\nevent: failed\ndata: {failed}\n\n"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_watcher_that_does_not_read_holds_no_one_up_and_still_gets_all() {
+    let baton = Baton::start(&[]).await;
+    let id = baton.submit("lines", json!({"lines": 100_000, "text": "x".repeat(100)})).await;
+    // Neither of them reads before the task is over.
+    let mut idle = [Frames::open(&baton, &id, "").await, Frames::open(&baton, &id, "?format=json").await];
+    let (seen, _) = frames(&baton, &id).await;
+    assert_eq!(baton.until_ended(&id).await["status"], "done");
+    assert_eq!(seen.len(), 100_002);
+    assert!(idle[0].rest().await == seen);
+    let json = idle[1].rest_json().await;
+    assert_whole(&json);
+    assert!(texts(&json) == seen);
+}
+
+#[tokio::test]
+async fn who_watches_a_queued_task_sees_it_begin() {
+    let baton = Baton::start(&[]).await;
+    let running = baton.submit("silent", json!({})).await;
+    baton.until_task(&running, "last_update", "ready").await;
+    let queued = baton.submit("lines", json!({})).await;
+    let mut watchers = [Frames::open(&baton, &queued, "").await, Frames::open(&baton, &queued, "?after=1-1").await];
+    assert_eq!(baton.task(&queued).await["status"], "queued");
+    baton.stop(&running).await;
+    assert_eq!(watchers[0].rest().await, ["Starting...", "line 1 of 1: ", "DONE"]);
+    assert_eq!(watchers[1].rest().await, ["line 1 of 1: ", "DONE"]);
+}
+
+#[tokio::test]
+async fn history_that_is_gone_is_told_by_every_way_and_stays_gone() {
+    let mut baton = Baton::start(&["--history", "100ms"]).await;
+    let id = baton.submit("lines", json!({"lines": 5})).await;
+    let ended = baton.until_ended(&id).await;
+    let gone = async |baton: &Baton| {
+        let seen = json_frames(baton, &id, "").await;
+        (texts(&seen) == ["[earlier updates are gone]", "DONE"]).then_some(seen)
+    };
+    let seen = baton_tests::until("the history to go", async || gone(&baton).await).await;
+    let ids: Vec<&str> = seen.iter().map(|frame| frame["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["1-6", "1-7"], "so that whoever resumes is told the same");
+    assert_eq!(events(&baton, &id, "").await, seen);
+    assert_eq!(json_frames(&baton, &id, "1-2").await, seen);
+    assert_eq!(json_frames(&baton, &id, "1-6").await, seen[1..]);
+    let log = baton.get(&format!("/tasks/{id}/log")).send().await.unwrap().text().await.unwrap();
+    assert_eq!(log, "[earlier updates are gone]\n");
+    baton.kill();
+    let baton = baton.restart().await;
+    baton_tests::until("the history to be gone again", async || gone(&baton).await).await;
+    assert_eq!(baton.task(&id).await, ended, "how it ended is known for longer");
+}
+
+#[tokio::test]
+async fn watchers_by_events_see_the_end_of_a_task_that_outlasts_a_sigterm() {
+    let mut baton = Baton::start(&[]).await;
+    let id = baton.submit("slow", json!({"lines": 30, "interval": 0.02})).await;
+    Frames::open(&baton, &id, "").await.until("line 2 of 30").await;
+    let (seen, ()) = tokio::join!(events(&baton, &id, ""), async {
+        // It is being watched: its place is taken.
+        baton_tests::until("a line more", async || {
+            (baton.task(&id).await["last_update"] != "line 2 of 30").then_some(())
+        })
+        .await;
+        baton.signal("TERM");
+    });
+    assert_whole(&seen);
+    assert_eq!(seen.len(), 32);
+    assert_eq!(baton.finished().await.code, Some(0));
 }
