@@ -100,12 +100,6 @@ impl Problem {
         Self::new(413, "too-large", "The body is too large", format!("a body may have at most {limit} bytes"))
     }
 
-    /// 415: not JSON by its own word.
-    pub fn not_json_by_its_type(media_type: &str) -> Self {
-        let detail = format!("the body must be application/json, not {media_type}");
-        Self::new(415, "not-json-by-its-type", "The body has the wrong media type", detail)
-    }
-
     /// 422: understood, and wrong.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = errors.iter().map(|e| format!("{}: {}", e.field, e.reason)).collect::<Vec<_>>().join("; ");

@@ -114,6 +114,14 @@ pub enum Ending {
     Abandoned,
 }
 
+impl Ending {
+    /// The run broke by a fault of Baton's own: what it wrote last can't be known.
+    pub fn broken() -> Self {
+        let reason = Some("Baton itself failed at this task: its log says how".to_owned());
+        Self::Outcome(Outcome { kind: Kind::Failed, seq: 0, reason, exit: None, last_lines: Vec::new() })
+    }
+}
+
 /// How a task ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -325,6 +333,10 @@ impl Run {
         let signal = if at_once { Signal::Kill } else { Signal::Terminate };
         self.effects.push_back(Effect::Signal(signal));
         self.state = State::Stopping { cause, kill_at: (!at_once).then(|| now.mono + self.spec.grace) };
+        if !at_once && matches!(cause, Cause::Stop | Cause::TimedOut) {
+            let text = format!("Stopping: SIGTERM is sent, SIGKILL follows in {:?}", self.spec.grace);
+            self.output.note(Kind::Stopping, &text, now);
+        }
     }
 
     fn on_timeout(&mut self, now: Now) {
@@ -429,6 +441,14 @@ impl Output {
         for stream in [Stream::Stdout, Stream::Stderr] {
             self.with_splitter(stream, |splitter, each| splitter.finish(each), now);
         }
+    }
+
+    /// Adds an update of the run's own.
+    fn note(&mut self, kind: Kind, text: &str, now: Now) {
+        let id = UpdateId { attempt: self.attempt, seq: self.next_seq };
+        self.next_seq += 1;
+        let record = ProgressRecord::new(&self.task_id, id, kind, now.wall, text);
+        self.lines.push_with(|buffer| record.write_to(buffer));
     }
 
     fn with_splitter(&mut self, stream: Stream, work: impl FnOnce(&mut Splitter, &mut dyn FnMut(Line<'_>)), now: Now) {

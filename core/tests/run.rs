@@ -147,12 +147,15 @@ fn a_failure_quotes_the_exit_and_the_last_line_of_stderr() {
 
 #[test]
 fn stop_reaches_a_silent_agent() {
-    check("stop_silent", &(ALIVE.to_owned() + "5s stop\n5010ms died 15"));
+    check("stop_silent", &(ALIVE.to_owned() + "5s stop\n5005ms appended\n5010ms died 15"));
 }
 
 #[test]
 fn an_agent_that_ignores_sigterm_is_killed_when_its_grace_is_over() {
-    check("stop_stubborn", &(ALIVE.to_owned() + "5s stop\n6s stop\n7s out still here\\n\n8s appended\n16s died 9"));
+    check(
+        "stop_stubborn",
+        &(ALIVE.to_owned() + "5s stop\n5005ms appended\n6s stop\n7s out still here\\n\n8s appended\n16s died 9"),
+    );
 }
 
 #[test]
@@ -162,7 +165,7 @@ fn stop_before_the_process_is_made_makes_none() {
 
 #[test]
 fn stop_while_the_process_is_being_made_ends_it() {
-    check("stop_spawning", "1ms counted\n2ms fetched\n3ms stop\n4ms spawned\n5ms died 15");
+    check("stop_spawning", "1ms counted\n2ms fetched\n3ms stop\n4ms spawned\n5ms appended\n6ms died 15");
 }
 
 #[test]
@@ -220,7 +223,7 @@ fn a_stop_outweighs_a_hand_back() {
 
 #[test]
 fn a_task_that_runs_too_long_is_ended() {
-    check("timeout", &(ALIVE.to_owned() + "70s out bye\\n\n71s appended\n72s died 9"));
+    check("timeout", &(ALIVE.to_owned() + "61s appended\n70s out bye\\n\n71s appended\n72s died 9"));
 }
 
 fn any_input() -> impl Strategy<Value = &'static str> {

@@ -216,6 +216,18 @@ async fn a_silent_agent_is_stopped_long_before_its_grace_is_over() {
 }
 
 #[tokio::test]
+async fn watchers_of_json_are_told_when_the_grace_begins() {
+    let baton = Baton::start(&["--grace", "300ms"]).await;
+    let id = baton.submit("stubborn", json!({})).await;
+    baton.until_task(&id, "last_update", "ready").await;
+    baton.stop(&id).await;
+    baton.until_ended(&id).await;
+    let kinds: Vec<_> = json_frames(&baton, &id, "").await.into_iter().map(|frame| frame["kind"].clone()).collect();
+    assert_eq!(kinds, ["started", "line", "stopping", "stopped"]);
+    assert_eq!(frames(&baton, &id).await.0, ["Starting...", "ready", "STOPPED"]);
+}
+
+#[tokio::test]
 async fn a_stop_that_meets_the_end_of_its_task_makes_one_end_of_both() {
     let mut chance = Chance::new();
     let baton = Baton::start(&["--slots", "2", "--grace", "10m"]).await;

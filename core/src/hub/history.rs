@@ -92,6 +92,12 @@ impl History {
         }
     }
 
+    /// Whether a segment that ends with `last_id` is in memory, and may leave it.
+    pub fn is_resident(&self, last_id: UpdateId) -> bool {
+        let index = self.slots.partition_point(|slot| slot.last_id < last_id);
+        self.slots.get(index).is_some_and(|s| s.last_id == last_id && s.segment.is_some() && s.origin.is_some())
+    }
+
     /// Puts `segment` in place of all.
     pub fn replace(&mut self, segment: Segment) {
         self.slots.clear();
@@ -106,10 +112,15 @@ impl History {
     }
 }
 
+/// How much of a partition a joined segment may reach over: all of it is read when it is recalled.
+const MAX_SPAN: u64 = 64 * 1024;
+
 impl Slot {
     fn joined(&self, next: &Self) -> Option<Self> {
-        let segment = self.segment.as_ref()?.joined(next.segment.as_ref()?)?;
         let (origin, further) = (self.origin.as_ref()?, next.origin.as_ref()?);
+        let near =
+            origin.partition == further.partition && further.from >= origin.to && further.to - origin.from <= MAX_SPAN;
+        let segment = near.then(|| self.segment.as_ref()?.joined(next.segment.as_ref()?)).flatten()?;
         Some(Self {
             last_id: next.last_id,
             count: segment.len(),

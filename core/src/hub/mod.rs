@@ -116,6 +116,7 @@ pub struct Hub {
     timers: BTreeSet<(Instant, TaskId)>,
     /// Segments in the order they came, by their last update: the first to leave memory.
     resident: VecDeque<(TaskId, UpdateId)>,
+    sweep_at: usize,
     /// What is known of tasks beside their history, in bytes.
     records_bytes: usize,
     gauge: Gauge,
@@ -175,6 +176,7 @@ impl Hub {
             by_submission: BTreeSet::new(),
             timers: BTreeSet::new(),
             resident: VecDeque::new(),
+            sweep_at: 1024,
             records_bytes: 0,
             gauge: Gauge::default(),
             queued: 0,
@@ -416,6 +418,7 @@ impl Hub {
             let ended_at = task.ended.as_ref().map(|end| end.at);
             self.queued -= usize::from(left_queue);
             self.resident.push_back((id.clone(), last_id));
+            self.sweep();
             self.effects.push_back(Effect::Wake(id.clone()));
             if let Some(at) = ended_at {
                 let age = now.wall.since(at);
@@ -423,6 +426,15 @@ impl Hub {
             }
         }
         read
+    }
+
+    /// Entries whose segments were joined into later ones, or went with their tasks, go as well.
+    fn sweep(&mut self) {
+        if self.resident.len() >= self.sweep_at {
+            let tasks = &self.tasks;
+            self.resident.retain(|(id, last)| tasks.get(id).is_some_and(|task| task.history.is_resident(*last)));
+            self.sweep_at = (self.resident.len() * 2).max(1024);
+        }
     }
 
     fn set_timer(&mut self, id: &TaskId, at: Instant) {

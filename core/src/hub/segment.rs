@@ -82,14 +82,23 @@ impl Filter {
         let last = self.last.unwrap_or_default();
         let attempt = record.attempt.unwrap_or(last.attempt.max(1));
         let expected = if attempt == last.attempt { last.seq.saturating_add(1) } else { 1 };
-        let id = UpdateId { attempt, seq: record.seq.unwrap_or(expected) };
+        let mut id = UpdateId { attempt, seq: record.seq.unwrap_or(expected) };
         // One id stands above all others, and nothing can come after it: hence not `last + 1`.
-        if self.ended || id <= last || id.seq < expected {
+        let late = id <= last || id.seq < expected;
+        let terminal = record.kind.is_some_and(Kind::is_terminal);
+        if self.ended || (late && !terminal) {
             return Verdict::Drop;
+        }
+        if late {
+            // There is one terminal update on the log, whatever numbers someone else has made up before it.
+            id = UpdateId { seq: last.seq.saturating_add(1), ..last };
+            self.last = Some(id);
+            self.ended = true;
+            return Verdict::Take { id, gap: false };
         }
         let gap = id.seq > expected || attempt > last.attempt.saturating_add(1);
         self.last = Some(id);
-        self.ended = record.kind.is_some_and(Kind::is_terminal);
+        self.ended = terminal;
         Verdict::Take { id, gap }
     }
 }

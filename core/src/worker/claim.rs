@@ -1,8 +1,8 @@
 //! One claim: a partition of `tasks` that this worker owns for now, its ledger, what waits in it, and the steps that
 //! move the ledger. Steps of one claim are taken one after the other; what comes meanwhile goes with the next.
 
+use super::seen::Seen;
 use super::{Report, RunId};
-use crate::id::TaskId;
 use crate::ledger::Ledger;
 use crate::log::{Batch, Committed, Epoch, Offset, Partition, Step};
 use crate::record::TaskRecord;
@@ -66,9 +66,11 @@ pub(super) struct Claim {
     pub waiting_bytes: usize,
     pub running: BTreeMap<Offset, RunId>,
     /// Every task read so far, so that a second record is known for what it is.
-    pub seen: BTreeSet<TaskId>,
+    pub seen: Seen,
     pub paused: bool,
     pub revoked: bool,
+    /// Offsets that hold nothing, above the watermark: known again from reading, so the ledger need not hold them.
+    holes: BTreeMap<Offset, Offset>,
     /// The offset that is read next.
     next: Offset,
     batches: Vec<Batch>,
@@ -90,7 +92,8 @@ impl Claim {
             slotless: BTreeSet::new(),
             waiting_bytes: 0,
             running: BTreeMap::new(),
-            seen: BTreeSet::new(),
+            seen: Seen::default(),
+            holes: BTreeMap::new(),
             paused: false,
             revoked: false,
             batches: Vec::new(),
@@ -105,11 +108,24 @@ impl Claim {
     pub fn read(&mut self, offset: Offset) -> bool {
         if offset > self.next {
             // Offsets have gaps where the log keeps its own marks: nothing to wait for.
-            self.ledger.end_range(self.next..offset);
+            self.holes.insert(self.next, offset);
+            self.pass_holes();
         }
         let again = offset < self.next && offset >= self.ledger.watermark();
         self.next = self.next.max(offset + 1);
         !again && !self.ledger.has_ended(offset)
+    }
+
+    /// Takes into the ledger the holes that touch what has ended: those make its text no longer.
+    fn pass_holes(&mut self) {
+        let ledger = &mut self.ledger;
+        self.holes.retain(|start, end| {
+            let touches = *start <= ledger.watermark() || ledger.has_ended(start - 1);
+            if touches {
+                ledger.end_range(*start..*end);
+            }
+            !touches
+        });
     }
 
     pub fn wait(&mut self, offset: Offset, waiting: Waiting) {
@@ -150,6 +166,7 @@ impl Claim {
         if self.in_flight.is_some() || !std::mem::take(&mut self.changed) {
             return None;
         }
+        self.pass_holes();
         let step = Step {
             partition: self.partition,
             epoch: self.epoch,

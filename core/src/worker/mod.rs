@@ -6,7 +6,7 @@
 
 mod claim;
 mod records;
-mod stops;
+mod seen;
 
 pub use claim::{READ_AHEAD_BYTES, READ_AHEAD_TASKS};
 pub use records::Report;
@@ -22,10 +22,10 @@ use crate::time::{Instant, Now, Timestamp};
 use crate::types::TaskTypes;
 use claim::{Claim, Then, Waiting, What};
 use records::{MAX_UNREADABLE, Terminal, started, unreadable_letter};
-use std::collections::{BTreeMap, VecDeque};
+use seen::Stops;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use stops::Stops;
 
 /// How a worker works.
 #[derive(Clone, Debug)]
@@ -62,6 +62,9 @@ impl Default for WorkerConfig {
         }
     }
 }
+
+/// How long handing back may take once the processes had their grace: a few steps, unless the log is away.
+const HANDED_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// Names a run within its worker.
 pub type RunId = u64;
@@ -172,8 +175,10 @@ struct Running {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Going {
     No,
-    /// At the deadline, what still runs is handed back; `None` once that was done.
-    Draining(Option<Instant>),
+    /// Until then running tasks may go on; then they are handed back.
+    Draining(Instant),
+    /// What runs is being handed back. What is not by then, as the log can't be written, is given up: the attempt counts.
+    HandingBack(Instant),
     Gone,
 }
 
@@ -208,10 +213,10 @@ impl Worker {
             Input::Ended(run, ending) => self.on_ended(run, ending, now),
             Input::Stepped(partition, epoch, answer) => self.on_stepped(partition, epoch, answer, now),
             Input::Drain if self.going == Going::No => {
-                self.going = Going::Draining(Some(now.mono + self.config.drain_timeout));
+                self.going = Going::Draining(now.mono + self.config.drain_timeout);
             }
             Input::Drain => {}
-            Input::Halt => self.hand_back(true),
+            Input::Halt => self.hand_back(true, now),
             Input::Timeout => self.on_timeout(now),
         }
         self.settle(now);
@@ -225,8 +230,11 @@ impl Worker {
     /// When to call [`Self::handle`] with [`Input::Timeout`].
     pub fn deadline(&self) -> Option<Instant> {
         let steps = self.claims.values().filter_map(|claim| claim.step_again_at).min();
-        let drain = if let Going::Draining(at) = self.going { at } else { None };
-        [steps, drain].into_iter().flatten().min()
+        let going = match self.going {
+            Going::Draining(at) | Going::HandingBack(at) => Some(at),
+            Going::No | Going::Gone => None,
+        };
+        [steps, going].into_iter().flatten().min()
     }
 
     fn on_claimed(&mut self, partition: Partition, epoch: Epoch, offset: Offset, metadata: &str) {
@@ -266,7 +274,7 @@ impl Worker {
     fn on_control(&mut self, records: &Delivered) {
         for (index, value) in records.values.iter().enumerate() {
             match ControlRecord::read(value) {
-                Ok(record) => self.on_stop(&record.task_id),
+                Ok(record) => self.on_stop(&record.task_id, records.at),
                 Err(why) => {
                     let offset = records.base_offset + index as u64;
                     self.unreadable(records, offset, why.to_string());
@@ -275,8 +283,8 @@ impl Worker {
         }
     }
 
-    fn on_stop(&mut self, id: &TaskId) {
-        self.stops.insert(id.clone());
+    fn on_stop(&mut self, id: &TaskId, at: Timestamp) {
+        self.stops.insert(id.clone(), at);
         let Some((partition, offset)) = self.places.get(id) else { return };
         let Some(claim) = self.claims.get_mut(partition) else { return };
         if let Some(run) = claim.running.get(offset) {
@@ -300,7 +308,11 @@ impl Worker {
             let offset = records.base_offset + index as u64;
             let open = claim.read(offset);
             let record = read_task(&records.key, value);
-            let first = record.as_ref().is_ok_and(|record| claim.seen.insert(record.task_id.clone()));
+            let first = record.as_ref().is_ok_and(|record| {
+                let place = self.places.get(&record.task_id);
+                let is_open_elsewhere = place.is_some_and(|place| *place != (records.partition, offset));
+                claim.seen.first(&record.task_id, records.at) && !is_open_elsewhere
+            });
             if !open {
                 continue;
             }
@@ -308,7 +320,7 @@ impl Worker {
                 Ok(_) if !first => What::Again,
                 Ok(record) => {
                     self.places.insert(record.task_id.clone(), (records.partition, offset));
-                    let stopped = self.stops.contains(&record.task_id);
+                    let stopped = self.stops.concern(&record.task_id, records.at);
                     let record = Arc::new(record);
                     if stopped { What::Stopped(record) } else { What::Task(record) }
                 }
@@ -376,21 +388,30 @@ impl Worker {
                 self.effects.extend(claim.step_again().map(Effect::Step));
             }
         }
-        if let Going::Draining(Some(at)) = self.going
-            && at <= now.mono
-        {
-            self.hand_back(false);
+        match self.going {
+            Going::Draining(at) if at <= now.mono => self.hand_back(false, now),
+            Going::HandingBack(at) if at <= now.mono => self.give_up(),
+            _ => {}
         }
     }
 
-    fn hand_back(&mut self, at_once: bool) {
+    fn hand_back(&mut self, at_once: bool, now: Now) {
         if self.going == Going::Gone {
             return;
         }
-        self.going = Going::Draining(None);
+        let grace = if at_once { Duration::ZERO } else { self.config.grace };
+        self.going = Going::HandingBack(now.mono + grace + HANDED_BACK_WITHIN);
         for run in self.runs.keys() {
             self.effects.push_back(Effect::Tell(*run, RunInput::HandBack { at_once }));
         }
+    }
+
+    fn give_up(&mut self) {
+        self.going = Going::Gone;
+        for run in self.runs.keys() {
+            self.effects.push_back(Effect::Tell(*run, RunInput::Abandon));
+        }
+        self.effects.push_back(Effect::Leave);
     }
 
     /// What follows from the state, whatever the input was: ends, starts, steps, pauses, releases.
@@ -417,7 +438,7 @@ impl Worker {
             self.effects.push_back(Effect::Release(partition));
         }
         let quiet = self.runs.is_empty() && self.claims.values().all(Claim::is_quiet);
-        if matches!(self.going, Going::Draining(_)) && quiet {
+        if matches!(self.going, Going::Draining(_) | Going::HandingBack(_)) && quiet {
             self.going = Going::Gone;
             self.effects.push_back(Effect::Leave);
         }
@@ -426,16 +447,23 @@ impl Worker {
     /// The oldest task that may begin. None of a partition where a run of an earlier claim is still dying: it may
     /// be a run of that very task.
     fn oldest(&self) -> Option<(Timestamp, Partition, Offset)> {
-        let dying = |claim: &&Claim| {
-            let of_claim = |id: &RunId, run: &Running| claim.running.get(&run.offset) == Some(id);
-            self.runs.iter().any(|(id, run)| run.partition == claim.partition && !of_claim(id, run))
+        let dying = self.dying();
+        let claims = self.claims.values().filter(|claim| !dying.contains(&claim.partition));
+        claims.filter_map(Claim::oldest).min()
+    }
+
+    /// The partitions where a run of an earlier claim still lives.
+    fn dying(&self) -> BTreeSet<Partition> {
+        let of_claim = |id: &RunId, run: &Running| {
+            self.claims.get(&run.partition).is_some_and(|claim| claim.running.get(&run.offset) == Some(id))
         };
-        self.claims.values().filter(|claim| !dying(claim)).filter_map(Claim::oldest).min()
+        self.runs.iter().filter(|(id, run)| !of_claim(id, run)).map(|(_, run)| run.partition).collect()
     }
 
     /// Ends what waits and needs no slot for it, as far as the ledger has room.
     fn end_slotless(&mut self, now: Now) {
-        for claim in self.claims.values_mut().filter(|claim| !claim.revoked) {
+        let dying = self.dying();
+        for claim in self.claims.values_mut().filter(|claim| !claim.revoked && !dying.contains(&claim.partition)) {
             while let Some(offset) = claim.slotless.first().copied().filter(|offset| claim.has_room(*offset)) {
                 let Some(waiting) = claim.take(offset) else { break };
                 let attempt = claim.ledger.tries(offset).begun;

@@ -2,6 +2,7 @@
 //!
 //! No lock is held over I/O, and no queue is kept for a watcher: it is woken, and reads the hub.
 
+use crate::patience::{Patience, until_there};
 use crate::ports::{Durability, Log, LogError, Tail, TailEvent, TailFrom, World};
 use crate::world::Clock;
 use baton_core::hub::{
@@ -26,8 +27,8 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10);
 const KNOWN_WITHIN: Duration = Duration::from_secs(3);
 /// About how many bytes of text a watcher is given at a time.
 const READ_BYTES: usize = 256 * 1024;
-/// How long to wait after the log could not be read.
-const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// The status of [`Problem::key_reused`].
+const KEY_REUSED: u16 = 409;
 /// When a client that found the log unavailable should try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -81,20 +82,22 @@ impl<L: Log, W: World> Api<L, W> {
     async fn follow(&self) -> Result<std::convert::Infallible, LogError> {
         let shared = &self.shared;
         let from = TailFrom::Time(shared.clock.world().wall().minus(shared.retention));
-        let mut tasks = shared.log.tail(Topic::Tasks, from).await?;
-        let mut control = shared.log.tail(Topic::Control, from).await?;
-        let mut progress = shared.log.tail(Topic::Progress, from).await?;
+        let mut tasks = until_there(|| shared.log.tail(Topic::Tasks, from)).await?;
+        let mut control = until_there(|| shared.log.tail(Topic::Control, from)).await?;
+        let mut progress = until_there(|| shared.log.tail(Topic::Progress, from)).await?;
+        let mut patience = [Patience::default(), Patience::default(), Patience::default()];
         loop {
             let deadline = shared.hub().deadline();
+            let [with_control, with_tasks, with_progress] = &mut patience;
             let (topic, event) = tokio::select! {
                 biased;
                 () = shared.clock.until(deadline) => {
                     shared.handle(Input::Timeout);
                     continue;
                 }
-                event = control.next() => (Topic::Control, event),
-                event = tasks.next() => (Topic::Tasks, event),
-                event = progress.next() => (Topic::Progress, event),
+                event = with_control.then(control.next()) => (Topic::Control, event),
+                event = with_tasks.then(tasks.next()) => (Topic::Tasks, event),
+                event = with_progress.then(progress.next()) => (Topic::Progress, event),
             };
             match event {
                 Ok(TailEvent::Records(records)) => records.into_iter().for_each(|r| shared.handle(Input::Records(r))),
@@ -102,11 +105,14 @@ impl<L: Log, W: World> Api<L, W> {
                     shared.handle(Input::CaughtUp(topic));
                     tracing::debug!(%topic, "caught up");
                 }
-                Err(LogError::Unavailable(why)) => {
-                    tracing::warn!(%topic, why, "the log can't be read; trying again");
-                    tokio::time::sleep(READ_AGAIN_AFTER).await;
+                Err(error) => {
+                    let with = match topic {
+                        Topic::Control => with_control,
+                        Topic::Tasks => with_tasks,
+                        Topic::Progress | Topic::DeadLetters => with_progress,
+                    };
+                    with.note(error, topic.name())?;
                 }
-                Err(fatal @ LogError::Fatal(_)) => return Err(fatal),
             }
             // A flood on the log must not keep the watchers from running.
             tokio::task::yield_now().await;
@@ -150,8 +156,11 @@ impl<L: Log, W: World> Api<L, W> {
                 let notified = notify.notified();
                 tokio::pin!(notified);
                 notified.as_mut().enable();
-                if self.shared.hub().admit(record)? == Admission::Known {
-                    return Ok(());
+                match self.shared.hub().admit(record) {
+                    Ok(Admission::Known) => return Ok(()),
+                    Err(problem) if problem.status == KEY_REUSED => return Err(problem),
+                    // It is on the log, whatever a new task would be told.
+                    Ok(Admission::Append) | Err(_) => {}
                 }
                 notified.await;
             }

@@ -5,6 +5,7 @@ pub mod api;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod memory;
+mod patience;
 pub mod ports;
 mod run;
 pub mod worker;

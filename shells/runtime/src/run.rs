@@ -44,6 +44,7 @@ pub(crate) async fn run<L: Log, A: Agents, P: Projects, W: World>(
     let mut spawning: Pending<Result<A::Process, String>> = None;
     let mut appending: Pending<Result<(), LogError>> = None;
     let mut process: Option<A::Process> = None;
+    let mut orphaned = false;
     loop {
         while let Some(effect) = run.poll() {
             tracing::trace!(?effect);
@@ -69,7 +70,10 @@ pub(crate) async fn run<L: Log, A: Agents, P: Projects, W: World>(
         }
         let input = tokio::select! {
             biased;
-            input = inputs.recv() => input.unwrap_or(Input::Abandon),
+            input = inputs.recv(), if !orphaned => input.unwrap_or_else(|| {
+                orphaned = true;
+                Input::Abandon
+            }),
             () = ports.clock.until(run.deadline()) => Input::Timeout,
             answer = done(&mut appending) => {
                 if let Err(error) = &answer {

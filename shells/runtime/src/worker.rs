@@ -1,6 +1,7 @@
 //! The worker's loop: feeds the worker machine from the group, the STOPs and its runs, and carries out what it asks for.
 //! It decides nothing about tasks.
 
+use crate::patience::{Patience, until_there};
 use crate::ports::{
     Agents, GroupEvent, Log, LogError, Member, Projects, Step, StepError, Steps, Tail, TailEvent, TailFrom, World,
 };
@@ -18,8 +19,6 @@ use tracing::Instrument as _;
 const ANSWERS: usize = 64;
 /// How many inputs may wait for a run. The worker tells a run a handful of things in its life.
 const TOLD: usize = 16;
-/// How long to wait after the log could not be read.
-const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Whether the process is to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,8 +73,9 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
     mut shutdown: watch::Receiver<Shutdown>,
 ) -> Result<(), LogError> {
     let from = TailFrom::Time(world.wall().minus(membership.retention));
-    let mut control = log.tail(Topic::Control, from).await?;
-    let mut member = log.join(&membership.group, &membership.name, membership.lookback).await?;
+    let mut control = until_there(|| log.tail(Topic::Control, from)).await?;
+    let Membership { group, name, lookback, .. } = &membership;
+    let mut member = until_there(|| log.join(group, name, *lookback)).await?;
     let (answers, mut answered) = mpsc::channel(ANSWERS);
     let clock = Clock::new(world);
     let steps = member.steps();
@@ -83,6 +83,7 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
     let mut hands = Hands { ports, steps, answers, runs: BTreeMap::new() };
     let mut worker = Worker::new(config);
     let mut told_to = Shutdown::No;
+    let (mut with_control, mut with_member) = (Patience::default(), Patience::default());
     loop {
         while let Some(effect) = worker.poll() {
             if hands.carry_out(effect, &mut member).await {
@@ -101,7 +102,7 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
                 }
             }
             () = clock.until(worker.deadline()) => Input::Timeout,
-            event = control.next() => match event {
+            event = with_control.then(control.next()) => match event {
                 Ok(TailEvent::Records(records)) => {
                     for records in records {
                         worker.handle(Input::Records(records), clock.now());
@@ -110,7 +111,7 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
                 }
                 Ok(TailEvent::CaughtUp) => Input::StopsCaughtUp,
                 Err(error) => {
-                    wait_out(error).await?;
+                    with_control.note(error, Topic::Control.name())?;
                     continue;
                 }
             },
@@ -122,26 +123,15 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
                 Some(Answer::Stepped(partition, epoch, answer)) => stepped(partition, epoch, answer)?,
                 None => unreachable!("the loop holds a sender"),
             },
-            event = member.next() => match event {
+            event = with_member.then(member.next()) => match event {
                 Ok(event) => claimed(event),
                 Err(error) => {
-                    wait_out(error).await?;
+                    with_member.note(error, Topic::Tasks.name())?;
                     continue;
                 }
             },
         };
         worker.handle(input, clock.now());
-    }
-}
-
-async fn wait_out(error: LogError) -> Result<(), LogError> {
-    match error {
-        LogError::Unavailable(why) => {
-            tracing::warn!(why, "the log can't be read; trying again");
-            tokio::time::sleep(READ_AGAIN_AFTER).await;
-            Ok(())
-        }
-        fatal @ LogError::Fatal(_) => Err(fatal),
     }
 }
 
@@ -243,10 +233,11 @@ impl<L: Log, S: Steps, A: Agents, P: Projects, W: World> Hands<L, S, A, P, W> {
         let (told, inputs) = mpsc::channel(TOLD);
         let (ports, answers) = (self.ports.clone(), self.answers.clone());
         self.runs.insert(id, told);
-        let running = async move {
-            let ending = run::run(ports, spec, inputs).await;
+        let running = tokio::spawn(run::run(ports, spec, inputs).instrument(span));
+        tokio::spawn(async move {
+            // A panic is a fault of ours, and must not keep the slot: the task is told, and its process was dropped.
+            let ending = running.await.unwrap_or_else(|_| Ending::broken());
             let _ = answers.send(Answer::Ended(id, ending)).await;
-        };
-        tokio::spawn(running.instrument(span));
+        });
     }
 }

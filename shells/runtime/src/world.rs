@@ -2,7 +2,7 @@
 
 use crate::ports::World;
 use baton_core::time::{Instant, Now, Timestamp};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tokio::time;
 
 /// The world as the standard library sees it.
@@ -46,9 +46,9 @@ impl<W: World> Clock<W> {
 
     /// Waits until a deadline of the core; for ever if there is none.
     pub async fn until(&self, deadline: Option<Instant>) {
-        /// So far away that it never comes, and near enough for every timer to reckon with.
-        const NEVER: Duration = Duration::from_hours(24 * 365);
-        let at = self.start + deadline.map_or(NEVER, Instant::since_start);
-        time::sleep_until(at).await;
+        match deadline.and_then(|at| self.start.checked_add(at.since_start())) {
+            Some(at) => time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
     }
 }
