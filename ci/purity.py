@@ -33,11 +33,12 @@ def fail(*lines):
 
 
 def copy_core():
-    """A workspace of one member: the core."""
+    """A workspace of the core, and of the probe that is nothing without its feature."""
     shutil.rmtree(COPY, ignore_errors=True)
-    shutil.copytree(ROOT / "core", COPY / "core")
+    for member in ["core", "probe"]:
+        shutil.copytree(ROOT / member, COPY / member)
     manifest = (ROOT / "Cargo.toml").read_text(encoding="utf-8")
-    manifest = re.sub(r"^members = \[[^]]*\]", 'members = ["core"]', manifest, count=1, flags=re.MULTILINE)
+    manifest = re.sub(r"^members = \[[^]]*\]", 'members = ["core", "probe"]', manifest, count=1, flags=re.MULTILINE)
     (COPY / "Cargo.toml").write_text(manifest, encoding="utf-8")
     shutil.copy(ROOT / "Cargo.lock", COPY)
     shutil.copy(ROOT / "rust-toolchain.toml", COPY)
@@ -46,7 +47,7 @@ def copy_core():
 def clippy():
     """What clippy says of the copy's library: (lint, file, line, message) each."""
     done = subprocess.run(
-        ["cargo", "clippy", "--quiet", "--lib", "--message-format=json"],
+        ["cargo", "clippy", "--quiet", "--package", "baton-core", "--lib", "--message-format=json"],
         cwd=COPY,
         env={**os.environ, "CARGO_TARGET_DIR": str(TARGET), "RUSTFLAGS": ""},
         capture_output=True,
@@ -85,7 +86,7 @@ def refused_paths():
 
 def check_dependencies():
     tree = subprocess.run(
-        ["cargo", "tree", "--edges", "normal", "--prefix", "none", "--format", "{lib}"],
+        ["cargo", "tree", "--package", "baton-core", "--edges", "normal", "--prefix", "none", "--format", "{lib}"],
         cwd=COPY,
         stdout=subprocess.PIPE,
         encoding="utf-8",

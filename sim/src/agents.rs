@@ -77,6 +77,8 @@ impl Agents for SimAgents {
         let table = self.table.clone();
         Ok(SimProcess { acts, busy_until: Instant::now(), stubborn: false, signal: None, me, table })
     }
+
+    fn hold_until(&self, _: Instant) {}
 }
 
 /// A simulated process.

@@ -87,6 +87,8 @@ pub enum Input {
     Revoked(Partition),
     /// The partition is gone.
     Lost(Partition),
+    /// All claims hold until then.
+    Renewed(Instant),
     /// Records of `tasks` or `task-control`.
     Records(Delivered),
     /// All STOPs that were on the log at the start are known.
@@ -155,6 +157,8 @@ pub struct Worker {
     next_run: RunId,
     /// Where each task is that waits or runs here.
     places: BTreeMap<TaskId, (Partition, Offset)>,
+    /// Until when all claims hold, where they end by time.
+    held_until: Option<Instant>,
     stops: Stops,
     going: Going,
     step_backoff: Backoff,
@@ -192,6 +196,7 @@ impl Worker {
             runs: BTreeMap::new(),
             next_run: 1,
             places: BTreeMap::new(),
+            held_until: None,
             stops: Stops::default(),
             going: Going::No,
             step_backoff,
@@ -207,6 +212,7 @@ impl Worker {
             }
             Input::Revoked(partition) => self.on_revoked(partition),
             Input::Lost(partition) => self.on_lost(partition),
+            Input::Renewed(until) => self.held_until = Some(until),
             Input::Records(records) if records.topic == Topic::Control => self.on_control(&records),
             Input::Records(records) => self.on_tasks(&records),
             Input::StopsCaughtUp => self.stops.caught_up(),
@@ -234,7 +240,8 @@ impl Worker {
             Going::Draining(at) | Going::HandingBack(at) => Some(at),
             Going::No | Going::Gone => None,
         };
-        [steps, going].into_iter().flatten().min()
+        let held = self.held_until.filter(|_| !self.claims.is_empty());
+        [steps, going, held].into_iter().flatten().min()
     }
 
     fn on_claimed(&mut self, partition: Partition, epoch: Epoch, offset: Offset, metadata: &str) {
@@ -382,7 +389,20 @@ impl Worker {
         }
     }
 
+    /// Another worker may have the partitions by now: nothing of them may run here any longer.
+    fn let_go(&mut self) {
+        self.held_until = None;
+        let partitions: Vec<Partition> = self.claims.keys().copied().collect();
+        for partition in partitions {
+            self.on_lost(partition);
+            self.effects.push_back(Effect::Release(partition));
+        }
+    }
+
     fn on_timeout(&mut self, now: Now) {
+        if self.held_until.is_some_and(|until| until <= now.mono) {
+            self.let_go();
+        }
         for claim in self.claims.values_mut() {
             if claim.step_again_at.is_some_and(|at| at <= now.mono) {
                 self.effects.extend(claim.step_again().map(Effect::Step));

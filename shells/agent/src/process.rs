@@ -84,6 +84,9 @@ impl Agents for Subprocesses {
         tracing::debug!(%task, attempt, pid = made.child.id(), "spawned");
         Subprocess::new(made, self.families.clone()).map_err(|error| format!("could not watch the process: {error}"))
     }
+
+    /// Nothing to do: on the log of one process no other worker can begin what this one has.
+    fn hold_until(&self, _: Instant) {}
 }
 
 /// A live subprocess.

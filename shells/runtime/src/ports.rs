@@ -13,6 +13,7 @@ use baton_core::time::Timestamp;
 use bytes::Bytes;
 use std::future::Future;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long the log must keep what it acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +152,12 @@ pub enum GroupEvent {
         /// Which.
         partition: Partition,
     },
+    /// All claims of this member hold until then, and longer if this comes again. A log whose claims end only by word
+    /// never says it.
+    Renewed {
+        /// Nobody else can claim its partitions before.
+        until: Instant,
+    },
     /// Records of a claimed partition, in order.
     Records(Delivered),
 }
@@ -169,6 +176,11 @@ pub trait Agents: Clone + Send + Sync + 'static {
     /// Starts a process, with its own group, directory and private files; stdin is closed. The error is a
     /// sentence for the task's owner.
     fn spawn(&self, spawn: Spawn) -> impl Future<Output = Result<Self::Process, String>> + Send;
+
+    /// Whoever spawned may not be there after `until`, unless this is said again: then another worker may begin the same
+    /// tasks, so all processes must be dead by then, even if this worker is frozen and can't end them. Never called for
+    /// a log whose claims end only by word.
+    fn hold_until(&self, until: Instant);
 }
 
 /// A live process. Dropping it kills all of it.

@@ -124,7 +124,12 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
                 None => unreachable!("the loop holds a sender"),
             },
             event = with_member.then(member.next()) => match event {
-                Ok(event) => claimed(event),
+                Ok(event) => {
+                    if let GroupEvent::Renewed { until } = event {
+                        hands.ports.agents.hold_until(until);
+                    }
+                    heard(event, &clock)
+                }
                 Err(error) => {
                     with_member.note(error, Topic::Tasks.name())?;
                     continue;
@@ -135,7 +140,7 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
     }
 }
 
-fn claimed(event: GroupEvent) -> Input {
+fn heard<W: World>(event: GroupEvent, clock: &Clock<W>) -> Input {
     match event {
         GroupEvent::Claimed { partition, epoch, committed } => {
             tracing::debug!(partition, epoch, offset = committed.offset, "claimed");
@@ -147,6 +152,7 @@ fn claimed(event: GroupEvent) -> Input {
             Input::Lost(partition)
         }
         GroupEvent::Records(records) => Input::Records(records),
+        GroupEvent::Renewed { until } => Input::Renewed(clock.of(until)),
     }
 }
 

@@ -39,6 +39,11 @@ impl<W: World> Clock<W> {
         Now { mono: Instant::from_start(since_start), wall: self.world.wall() }
     }
 
+    /// A point on the runtime's clock as the core sees it.
+    pub fn of(&self, at: time::Instant) -> Instant {
+        Instant::from_start(at.saturating_duration_since(self.start))
+    }
+
     /// The world behind it.
     pub const fn world(&self) -> &W {
         &self.world
