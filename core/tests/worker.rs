@@ -124,14 +124,20 @@ fn draw(effect: &Effect) -> String {
     }
 }
 
+/// Tells the story and keeps its picture. Once it has said `known`, a claim that asks for the STOPs gets them at once.
 fn check(name: &str, slots: usize, story: &str) {
     let mut worker = Worker::new(config(slots));
-    let mut picture = String::new();
+    let (mut picture, mut known) = (String::new(), false);
     for (line, millis) in story.lines().map(str::trim).filter(|line| !line.is_empty()).zip((0..).step_by(1000)) {
         writeln!(picture, "{line}").unwrap();
+        known |= line == "known";
         worker.handle(parse(line), at(millis));
         while let Some(effect) = worker.poll() {
-            writeln!(picture, "       > {}", draw(&effect)).unwrap();
+            match effect {
+                Effect::CatchUp if known => worker.handle(Input::StopsCaughtUp, at(millis)),
+                Effect::CatchUp => {}
+                effect => writeln!(picture, "       > {}", draw(&effect)).unwrap(),
+            }
         }
     }
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(name, picture) });
@@ -149,6 +155,45 @@ fn one_task_at_a_time_and_the_watermark_after_its_end() {
 #[test]
 fn nothing_runs_before_all_stops_are_known() {
     check("stops_first", 1, "claimed 0/0 7\n task 0/0 a\n task 0/1 b\n stop a\n known");
+}
+
+#[test]
+fn each_claim_asks_for_the_stops_anew() {
+    let mut worker = Worker::new(config(2));
+    let asked = |worker: &mut Worker| {
+        let effects: Vec<Effect> = std::iter::from_fn(|| worker.poll()).collect();
+        (effects.iter().any(|e| matches!(e, Effect::CatchUp)), effects.iter().any(|e| matches!(e, Effect::Start(..))))
+    };
+    for (story, expected) in [
+        ("claimed 0/0 7", (true, false)),
+        ("task 0/0 a", (false, false)),
+        ("known", (false, true)),
+        ("claimed 1/0 8", (true, false)),
+        ("task 1/0 b", (false, false)),
+        ("stop b", (false, false)),
+        ("known", (false, false)),
+    ] {
+        worker.handle(parse(story), at(0));
+        assert_eq!(asked(&mut worker), expected, "{story}");
+    }
+}
+
+#[test]
+fn claims_that_are_not_renewed_are_given_up() {
+    let mut worker = Worker::new(config(1));
+    for story in ["claimed 0/0 7", "known", "task 0/0 a", "stepped 0 7"] {
+        worker.handle(parse(story), at(0));
+    }
+    worker.handle(Input::Renewed(at(5000).mono), at(0));
+    worker.handle(Input::Renewed(at(9000).mono), at(4000));
+    while worker.poll().is_some() {}
+    assert_eq!(worker.deadline(), Some(at(9000).mono));
+    worker.handle(Input::Timeout, at(8999));
+    assert_eq!(worker.poll().map(|effect| draw(&effect)), None);
+    worker.handle(Input::Timeout, at(9000));
+    let effects: Vec<String> = std::iter::from_fn(|| worker.poll()).map(|effect| draw(&effect)).collect();
+    assert_eq!(effects, ["tell run 1: Abandon", "Release(0)"]);
+    assert_eq!(worker.deadline(), None);
 }
 
 #[test]

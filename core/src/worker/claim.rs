@@ -54,6 +54,17 @@ pub(super) enum Then {
     Freed(RunId),
 }
 
+/// Where a claim stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not all STOPs are known that were on the log as it began: nothing may run or end yet.
+    CatchingUp,
+    /// Tasks run and end.
+    Open,
+    /// Another member is to have it: what runs is handed back, and nothing begins.
+    Revoked,
+}
+
 /// See the module's words.
 #[derive(Debug)]
 pub(super) struct Claim {
@@ -68,7 +79,7 @@ pub(super) struct Claim {
     /// Every task read so far, so that a second record is known for what it is.
     pub seen: Seen,
     pub paused: bool,
-    pub revoked: bool,
+    pub phase: Phase,
     /// Offsets that hold nothing, above the watermark: known again from reading, so the ledger need not hold them.
     holes: BTreeMap<Offset, Offset>,
     /// The offset that is read next.
@@ -95,7 +106,7 @@ impl Claim {
             seen: Seen::default(),
             holes: BTreeMap::new(),
             paused: false,
-            revoked: false,
+            phase: Phase::CatchingUp,
             batches: Vec::new(),
             thens: Vec::new(),
             changed: false,
@@ -128,6 +139,13 @@ impl Claim {
         });
     }
 
+    /// All STOPs are known that were on the log as it began.
+    pub fn caught_up(&mut self) {
+        if self.phase == Phase::CatchingUp {
+            self.phase = Phase::Open;
+        }
+    }
+
     pub fn wait(&mut self, offset: Offset, waiting: Waiting) {
         self.waiting_bytes += waiting.bytes;
         if !waiting.what.wants_slot() {
@@ -146,7 +164,12 @@ impl Claim {
     /// The oldest task here, if one waits for a slot and the ledger has room for it.
     pub fn oldest(&self) -> Option<(Timestamp, Partition, Offset)> {
         let (offset, waiting) = self.waiting.iter().find(|(_, waiting)| waiting.what.wants_slot())?;
-        (!self.revoked && self.has_room(*offset)).then_some((waiting.at, self.partition, *offset))
+        (self.may_begin() && self.has_room(*offset)).then_some((waiting.at, self.partition, *offset))
+    }
+
+    /// Whether anything that waits here may begin or end.
+    pub const fn may_begin(&self) -> bool {
+        matches!(self.phase, Phase::Open)
     }
 
     /// Whether what waits at `offset` may begin or end: it is the oldest here, or the ledger's text has room.

@@ -20,7 +20,7 @@ use crate::retry::Backoff;
 use crate::run::{Ending, Input as RunInput, Outcome, RunSpec};
 use crate::time::{Instant, Now, Timestamp};
 use crate::types::TaskTypes;
-use claim::{Claim, Then, Waiting, What};
+use claim::{Claim, Phase, Then, Waiting, What};
 use records::{MAX_UNREADABLE, Terminal, started, unreadable_letter};
 use seen::Stops;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -91,7 +91,7 @@ pub enum Input {
     Renewed(Instant),
     /// Records of `tasks` or `task-control`.
     Records(Delivered),
-    /// All STOPs that were on the log at the start are known.
+    /// All STOPs are known that were on the log as [`Effect::CatchUp`] was last asked for.
     StopsCaughtUp,
     /// A run is over.
     Ended(RunId, Ending),
@@ -123,6 +123,8 @@ pub enum Effect {
     Start(RunId, RunSpec),
     /// Tell a run something.
     Tell(RunId, RunInput),
+    /// Say [`Input::StopsCaughtUp`] once all STOPs were given that are on the log now.
+    CatchUp,
     /// Give no records of the partition for now.
     Pause(Partition),
     /// Give records of the partition again.
@@ -187,7 +189,7 @@ enum Going {
 }
 
 impl Worker {
-    /// A worker that has claimed nothing, and runs nothing until it knows all STOPs.
+    /// A worker that has claimed nothing.
     pub fn new(config: WorkerConfig) -> Self {
         let step_backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2), config.seed);
         Self {
@@ -215,7 +217,7 @@ impl Worker {
             Input::Renewed(until) => self.held_until = Some(until),
             Input::Records(records) if records.topic == Topic::Control => self.on_control(&records),
             Input::Records(records) => self.on_tasks(&records),
-            Input::StopsCaughtUp => self.stops.caught_up(),
+            Input::StopsCaughtUp => self.claims.values_mut().for_each(Claim::caught_up),
             Input::Ended(run, ending) => self.on_ended(run, ending, now),
             Input::Stepped(partition, epoch, answer) => self.on_stepped(partition, epoch, answer, now),
             Input::Drain if self.going == Going::No => {
@@ -249,6 +251,8 @@ impl Worker {
         match Ledger::read(offset, metadata) {
             Ok(ledger) => {
                 self.claims.insert(partition, Claim::new(partition, epoch, ledger));
+                // A STOP that the last owner heard may not have come here yet.
+                self.effects.push_back(Effect::CatchUp);
             }
             Err(bad) => self.effects.push_back(Effect::Unusable(partition, bad.to_string())),
         }
@@ -260,7 +264,7 @@ impl Worker {
             self.effects.push_back(Effect::Release(partition));
             return;
         };
-        claim.revoked = true;
+        claim.phase = Phase::Revoked;
         for run in claim.running.values() {
             self.effects.push_back(Effect::Tell(*run, RunInput::HandBack { at_once: false }));
         }
@@ -436,17 +440,15 @@ impl Worker {
 
     /// What follows from the state, whatever the input was: ends, starts, steps, pauses, releases.
     fn settle(&mut self, now: Now) {
-        if self.stops.are_known() {
-            self.end_slotless(now);
-            while self.going == Going::No && self.runs.len() < self.config.slots {
-                let Some((_, partition, offset)) = self.oldest() else { break };
-                self.start(partition, offset, now);
-            }
+        self.end_slotless(now);
+        while self.going == Going::No && self.runs.len() < self.config.slots {
+            let Some((_, partition, offset)) = self.oldest() else { break };
+            self.start(partition, offset, now);
         }
         let mut released = Vec::new();
         for claim in self.claims.values_mut() {
             self.effects.extend(claim.next_step().map(Effect::Step));
-            if claim.revoked && claim.is_quiet() {
+            if claim.phase == Phase::Revoked && claim.is_quiet() {
                 released.push(claim.partition);
             } else if let Some(pause) = claim.pause_or_resume() {
                 let partition = claim.partition;
@@ -483,7 +485,8 @@ impl Worker {
     /// Ends what waits and needs no slot for it, as far as the ledger has room.
     fn end_slotless(&mut self, now: Now) {
         let dying = self.dying();
-        for claim in self.claims.values_mut().filter(|claim| !claim.revoked && !dying.contains(&claim.partition)) {
+        let idle = |claim: &&mut Claim| claim.may_begin() && !dying.contains(&claim.partition);
+        for claim in self.claims.values_mut().filter(idle) {
             while let Some(offset) = claim.slotless.first().copied().filter(|offset| claim.has_room(*offset)) {
                 let Some(waiting) = claim.take(offset) else { break };
                 let attempt = claim.ledger.tries(offset).begun;

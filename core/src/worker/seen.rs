@@ -39,7 +39,6 @@ impl Seen {
 pub(super) struct Stops {
     known: BTreeMap<TaskId, Timestamp>,
     order: VecDeque<TaskId>,
-    caught_up: bool,
 }
 
 impl Stops {
@@ -57,15 +56,5 @@ impl Stops {
     /// Whether a task that the log took at `at` was stopped. A STOP of long before it was another's of that id.
     pub fn concern(&self, id: &TaskId, at: Timestamp) -> bool {
         self.known.get(id).is_some_and(|stopped_at| at.since(*stopped_at) < REMEMBERED)
-    }
-
-    /// All that were on the log at the start have been inserted.
-    pub const fn caught_up(&mut self) {
-        self.caught_up = true;
-    }
-
-    /// Whether it is safe to run a task that is not in here.
-    pub const fn are_known(&self) -> bool {
-        self.caught_up
     }
 }

@@ -73,4 +73,8 @@ impl Tail for LocalTail {
             }
         }
     }
+
+    fn catch_up(&mut self) {
+        self.catches_up_at = Some(self.inner.shared.head());
+    }
 }

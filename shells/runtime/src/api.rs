@@ -124,6 +124,11 @@ impl<L: Log, W: World> Api<L, W> {
         self.shared.hub().ready()
     }
 
+    /// How many bytes are held for histories and tasks.
+    pub fn bytes(&self) -> usize {
+        self.shared.hub().bytes()
+    }
+
     /// The task types that are known.
     pub fn types(&self) -> &TaskTypes {
         &self.shared.types

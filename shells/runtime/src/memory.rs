@@ -232,6 +232,10 @@ impl Tail for MemoryTail {
             self.changes.changed().await.expect("the log that this tail holds holds the sender");
         }
     }
+
+    fn catch_up(&mut self) {
+        self.catches_up_at = Some(self.log.state().records(self.topic).len());
+    }
 }
 
 /// A member of a group of a [`MemoryLog`].

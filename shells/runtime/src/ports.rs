@@ -98,6 +98,9 @@ pub trait Log: Clone + Send + Sync + 'static {
 pub trait Tail: Send + 'static {
     /// What comes next. Records of one partition come in order; partitions mix freely.
     fn next(&mut self) -> impl Future<Output = Result<TailEvent, LogError>> + Send;
+
+    /// Asks for [`TailEvent::CaughtUp`] once more: when all that is in the topic now has been given.
+    fn catch_up(&mut self);
 }
 
 /// What a [`Tail`] gives.
@@ -105,7 +108,7 @@ pub trait Tail: Send + 'static {
 pub enum TailEvent {
     /// Records: at least one batch.
     Records(Vec<Delivered>),
-    /// All that was in the topic as the tail began has been given. Comes once.
+    /// All that was in the topic as the tail began, or as [`Tail::catch_up`] was last called, has been given. Comes once.
     CaughtUp,
 }
 

@@ -86,8 +86,10 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
     let (mut with_control, mut with_member) = (Patience::default(), Patience::default());
     loop {
         while let Some(effect) = worker.poll() {
-            if hands.carry_out(effect, &mut member).await {
-                return Ok(());
+            match effect {
+                Effect::CatchUp => control.catch_up(),
+                Effect::Leave => return Ok(()),
+                effect => hands.carry_out(effect, &mut member).await,
             }
         }
         let input = tokio::select! {
@@ -181,8 +183,7 @@ struct Hands<L, S, A, P, W> {
 }
 
 impl<L: Log, S: Steps, A: Agents, P: Projects, W: World> Hands<L, S, A, P, W> {
-    /// Returns whether the worker is to leave.
-    async fn carry_out(&mut self, effect: Effect, member: &mut impl Member) -> bool {
+    async fn carry_out(&mut self, effect: Effect, member: &mut impl Member) {
         match effect {
             Effect::Step(step) => self.step(step),
             Effect::Start(run, spec) => self.start(run, spec),
@@ -211,9 +212,8 @@ impl<L: Log, S: Steps, A: Agents, P: Projects, W: World> Hands<L, S, A, P, W> {
                 exit = report.exit.map(tracing::field::display),
                 "ended"
             ),
-            Effect::Leave => return true,
+            Effect::CatchUp | Effect::Leave => {} // the loop's own
         }
-        false
     }
 
     fn step(&self, step: Step) {

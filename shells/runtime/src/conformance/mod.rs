@@ -43,6 +43,7 @@ macro_rules! conformance {
         );
         $crate::conformance!(@facts $test, $fresh, tails:
             a_tail_catches_up_once_even_on_an_empty_topic,
+            a_tail_catches_up_again_when_it_is_asked,
             a_tail_gives_what_was_there_before_it_says_so,
             a_tail_goes_on_with_what_comes_later,
             a_tail_from_a_time_skips_what_is_older,

@@ -21,6 +21,22 @@ pub async fn a_tail_catches_up_once_even_on_an_empty_topic<L: Log>(log: L) {
     assert_eq!(texts(&next_records(&mut tail, 1).await), ["stop"]);
 }
 
+pub async fn a_tail_catches_up_again_when_it_is_asked<L: Log>(log: L) {
+    let mut tail = soon("tail", log.tail(Topic::Control, TailFrom::Earliest)).await.unwrap();
+    // Asked before it was there the first time: what came meanwhile belongs to it.
+    append(&log, Topic::Control, &key_in(0, 0), &["first"]).await;
+    tail.catch_up();
+    assert_eq!(texts(&until_caught_up(&mut tail).await), ["first"]);
+    for number in 0..3 {
+        append(&log, Topic::Control, &key_in(number, 0), &[number.to_string()]).await;
+        tail.catch_up();
+        assert_eq!(texts(&until_caught_up(&mut tail).await), [number.to_string()]);
+    }
+    tail.catch_up();
+    assert_eq!(until_caught_up(&mut tail).await, vec![]);
+    assert_eq!(at_once(tail.next()).await, None, "caught up twice");
+}
+
 pub async fn a_tail_gives_what_was_there_before_it_says_so<L: Log>(log: L) {
     for number in 0..10 {
         append(&log, Topic::Progress, &key_in(number % 4, 0), &[number.to_string()]).await;
