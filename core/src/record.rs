@@ -7,6 +7,7 @@ use crate::process::{ExitStatus, Stream};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
 /// Why a record could not be read: a sentence.
@@ -78,16 +79,18 @@ impl TaskRecord {
         write(self)
     }
 
-    /// Whether both ask for the same thing, whenever and under whatever id.
-    pub fn asks_the_same(&self, other: &Self) -> bool {
-        let asked = |r: &Self| (r.timeout_s, r.max_attempts);
-        self.project == other.project
-            && self.kind == other.kind
-            && self.command == other.command
-            && self.params == other.params
-            && asked(self) == asked(other)
+    /// What is asked for, whenever, under whatever id, and in whatever order the params stand.
+    pub fn submission(&self) -> Submission {
+        let mut params = Value::Object(self.params.clone());
+        params.sort_all_objects();
+        let asked = (&self.project, &self.kind, &self.command, &params, self.timeout_s, self.max_attempts);
+        Submission(Sha256::digest(write(&asked)).into())
     }
 }
+
+/// The digest of what a task asks for: two that are equal are the same POST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submission([u8; 32]);
 
 /// What an update is. This decides what it means, never its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

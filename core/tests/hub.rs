@@ -1,9 +1,12 @@
 //! The hub: whatever happens to its memory, every watcher reads the same.
 #![allow(clippy::unwrap_used)]
 
-use baton_core::hub::{Effect, Format, Gauge, Hub, HubConfig, Input, ListQuery, Read, Status, Stretch};
+use baton_core::hub::{
+    Admission, Effect, Format, Gauge, Hub, HubConfig, Input, ListQuery, Read, Status, StopAdmission, Stretch,
+};
 use baton_core::id::{TaskId, UpdateId};
 use baton_core::log::{Delivered, Topic, Values, ValuesBuilder};
+use baton_core::problem::Problem;
 use baton_core::process::ExitStatus;
 use baton_core::record::{ControlRecord, ControlSignal, Kind, ProgressRecord, TaskRecord};
 use baton_core::time::{Instant, Now, Timestamp};
@@ -19,6 +22,15 @@ fn id() -> TaskId {
 fn at(seconds: u64) -> Now {
     let since = Duration::from_secs(seconds);
     Now { mono: Instant::from_start(since), wall: Timestamp::from_millis(0).plus(since) }
+}
+
+fn task(id: &str, project: &str) -> TaskRecord {
+    let text = format!(r#"{{"task_id": "{id}", "project": "{project}", "type": "seed-db"}}"#);
+    TaskRecord::read(text.as_bytes()).unwrap()
+}
+
+fn status_of(refusal: Result<impl std::fmt::Debug, Problem>) -> u16 {
+    refusal.unwrap_err().status
 }
 
 /// A hub, and the log behind it.
@@ -39,8 +51,19 @@ impl World {
     }
 
     fn submit(&mut self) {
-        let record = TaskRecord::read(br#"{"task_id": "abc", "project": "default", "type": "seed-db"}"#).unwrap();
-        self.tell(Input::Records(self.delivered(Topic::Tasks, Values::one(record.write()))));
+        self.tell(Input::Records(self.delivered(Topic::Tasks, Values::one(task("abc", "default").write()))));
+    }
+
+    fn caught_up(&mut self) {
+        for topic in [Topic::Tasks, Topic::Progress, Topic::Control] {
+            self.tell(Input::CaughtUp(topic));
+        }
+    }
+
+    /// A record under a key of its own.
+    fn record(&mut self, topic: Topic, key: &str, value: Vec<u8>) {
+        let key = key.to_owned().into_bytes().into();
+        self.tell(Input::Records(Delivered { key, ..self.delivered(topic, Values::one(value)) }));
     }
 
     fn delivered(&self, topic: Topic, values: Values) -> Delivered {
@@ -74,7 +97,10 @@ impl World {
         let (frames, last) = match self.hub.read(&id(), *after) {
             Read::Stretch(Stretch::Here(segment, first)) => (segment.frames(Format::Plain, first), segment.last_id()),
             Read::Stretch(Stretch::OnTheLog(recall)) => {
-                let range = |d: &&Delivered| d.end_offset() > recall.origin.from && d.base_offset < recall.origin.to;
+                let range = |d: &&Delivered| {
+                    let of_partition = d.partition == recall.origin.partition;
+                    of_partition && d.end_offset() > recall.origin.from && d.base_offset < recall.origin.to
+                };
                 let kept: Vec<_> = self.progress.iter().filter(range).cloned().collect();
                 let kept: Vec<_> = kept.into_iter().filter_map(|d| d.from_offset(recall.origin.from)).collect();
                 let segment = Hub::rebuild(&id(), &recall, &kept, &Gauge::default());
@@ -118,9 +144,7 @@ fn config(history_memory: usize) -> HubConfig {
 fn a_task_goes_from_queued_to_its_end() {
     let mut world = World::new(config(1 << 20));
     assert!(!world.hub.ready());
-    for topic in [Topic::Tasks, Topic::Progress, Topic::Control] {
-        world.tell(Input::CaughtUp(topic));
-    }
+    world.caught_up();
     assert!(world.hub.ready());
     world.submit();
     assert_eq!(world.status(), Status::Queued);
@@ -283,4 +307,163 @@ fn numbers_that_no_worker_would_write_do_no_harm() {
     world.updates(&[(u32::MAX, 0, Kind::Line, "d"), (0, 1, Kind::Line, "e")]);
     let seen = world.read_all(UpdateId::default());
     assert_eq!(seen.iter().filter(|text| text.len() == 1).collect::<Vec<_>>(), ["a", "c"]);
+}
+
+#[test]
+fn a_new_task_waits_until_all_topics_have_been_read() {
+    let mut world = World::new(config(1 << 20));
+    world.submit();
+    for topic in [Topic::Tasks, Topic::Progress, Topic::Control] {
+        assert_eq!(status_of(world.hub.admit(&task("new", "default"))), 503, "before {topic}");
+        assert_eq!(world.hub.admit(&task("abc", "default")), Ok(Admission::Known));
+        world.tell(Input::CaughtUp(topic));
+    }
+    assert_eq!(world.hub.admit(&task("new", "default")), Ok(Admission::Append));
+}
+
+#[test]
+fn the_first_record_of_an_id_is_the_task() {
+    let mut world = World::new(config(1 << 20));
+    world.caught_up();
+    world.submit();
+    world.record(Topic::Tasks, "abc", task("abc", "another").write());
+    assert_eq!(world.hub.view(&id()).unwrap().project.as_deref(), Some("default"));
+    assert_eq!(world.hub.admit(&task("abc", "default")), Ok(Admission::Known));
+    assert_eq!(status_of(world.hub.admit(&task("abc", "another"))), 409);
+    assert_eq!(world.hub.list(&ListQuery::default()).tasks.len(), 1);
+}
+
+#[test]
+fn no_more_tasks_wait_than_may() {
+    let mut world = World::new(HubConfig { max_queued: 3, ..config(1 << 20) });
+    world.caught_up();
+    let submit = |world: &mut World, id: &str| -> Result<(), Problem> {
+        world.hub.admit(&task(id, "default"))?;
+        world.record(Topic::Tasks, id, task(id, "default").write());
+        Ok(())
+    };
+    for id in ["abc", "b", "c"] {
+        submit(&mut world, id).unwrap();
+    }
+    let refused = submit(&mut world, "d").unwrap_err();
+    assert_eq!((refused.status, refused.detail.as_str()), (429, "3 tasks are waiting, as many as may"));
+    assert!(refused.retry_after.is_some());
+    world.updates(&[(1, 1, Kind::Started, "Starting...")]);
+    world.updates(&[(1, 2, Kind::Line, "it waits no more, and is counted down once")]);
+    submit(&mut world, "d").unwrap();
+    assert_eq!(status_of(submit(&mut world, "e")), 429);
+    let b: TaskId = "b".parse().unwrap();
+    let stopped = ProgressRecord::new(&b, UpdateId { attempt: 0, seq: 1 }, Kind::Stopped, at(0).wall, "STOPPED");
+    world.record(Topic::Progress, "b", stopped.write());
+    submit(&mut world, "e").unwrap();
+    assert_eq!(status_of(submit(&mut world, "f")), 429);
+    world.now = 7 * 24 * 3600;
+    world.tell(Input::Timeout);
+    submit(&mut world, "f").unwrap();
+}
+
+#[test]
+fn a_stop_is_for_tasks_that_are_known_and_have_not_ended() {
+    let mut world = World::new(config(1 << 20));
+    assert_eq!(status_of(world.hub.admit_stop(&id())), 404);
+    world.submit();
+    assert_eq!(world.hub.admit_stop(&id()), Ok(StopAdmission::Append));
+    world.stop();
+    assert_eq!(world.hub.admit_stop(&id()), Ok(StopAdmission::Known));
+    world.updates(&[(0, 1, Kind::Stopped, "STOPPED")]);
+    assert_eq!(status_of(world.hub.admit_stop(&id())), 409);
+}
+
+#[test]
+fn records_under_anothers_key_are_skipped_and_told() {
+    let mut world = World::new(config(TINY));
+    let line = |seq| {
+        ProgressRecord::new(&id(), UpdateId { attempt: 1, seq }, Kind::Line, at(0).wall, format!("line {seq}")).write()
+    };
+    for (topic, value) in [(Topic::Tasks, task("abc", "default").write()), (Topic::Progress, line(1))] {
+        world.record(topic, "another", value);
+        assert!(matches!(world.hub.poll(), Some(Effect::Unreadable { .. })), "{topic}");
+    }
+    assert!(world.hub.view(&id()).is_none());
+    world.updates(&[(1, 1, Kind::Line, "line 1")]);
+    let Read::Stretch(Stretch::OnTheLog(recall)) = world.hub.read(&id(), UpdateId::default()) else { panic!() };
+    let forged = Delivered { key: "another".into(), ..world.delivered(Topic::Progress, Values::one(line(1))) };
+    let segment = Hub::rebuild(&id(), &recall, &[forged], &Gauge::default());
+    assert_eq!(texts(&segment.frames(Format::Plain, 0)), ["[earlier updates are gone]"]);
+}
+
+#[test]
+fn what_the_log_no_longer_has_is_said_to_be_gone() {
+    let mut world = World::new(config(TINY));
+    world.updates(&[(1, 1, Kind::Started, "Starting..."), (1, 2, Kind::Line, "a")]);
+    world.progress.clear();
+    assert_eq!(world.read_all(UpdateId::default()), ["[earlier updates are gone]"]);
+}
+
+#[test]
+fn a_task_is_forgotten_its_retention_after_its_last_update_and_no_timer_comes_before() {
+    const DAY: u64 = 24 * 3600;
+    let mut world = World::new(config(1 << 20));
+    world.caught_up();
+    world.submit();
+    world.now = DAY;
+    world.updates(&[(1, 1, Kind::Started, "Starting..."), (1, 2, Kind::Done, "DONE")]);
+    let mut deadlines = Vec::new();
+    while let Some(due) = world.hub.deadline() {
+        world.now = due.since_start().as_secs();
+        deadlines.push(world.now);
+        world.tell(Input::Timeout);
+    }
+    assert_eq!(deadlines, [DAY + 3600, 8 * DAY]);
+    assert_eq!(world.hub.admit(&task("abc", "another")), Ok(Admission::Append), "its key stands for a new task");
+}
+
+#[test]
+fn an_update_that_claims_to_come_before_the_first_is_dropped() {
+    let mut world = World::new(config(1 << 20));
+    world.updates(&[(1, 1, Kind::Started, "1")]);
+    for attempt in [2, 5] {
+        let value = format!(r#"{{"task_id":"abc","update":"x","attempt":{attempt},"seq":0}}"#);
+        world.record(Topic::Progress, "abc", value.into_bytes());
+    }
+    world.updates(&[(2, 1, Kind::Started, "2")]);
+    assert_eq!(world.read_all(UpdateId::default()), ["1", "2"]);
+}
+
+#[test]
+fn the_end_counts_after_an_attempt_that_someone_made_up() {
+    let mut world = World::new(config(1 << 20));
+    world.updates(&[(1, 1, Kind::Started, "Starting..."), (u32::MAX, 1, Kind::Line, "x"), (1, 2, Kind::Done, "DONE")]);
+    assert_eq!(world.status(), Status::Done);
+    assert_eq!(world.read_all(UpdateId { attempt: u32::MAX, seq: 1 }), ["DONE"]);
+}
+
+#[test]
+fn updates_without_a_key_are_read_back_from_the_partitions_that_they_are_in() {
+    let mut world = World::new(config(TINY));
+    for (partition, base_offset, seq) in [(0, 100, 1), (1, 7, 2), (0, 101, 3)] {
+        let (id, place) = (id(), UpdateId { attempt: 1, seq });
+        let line = ProgressRecord::new(&id, place, Kind::Line, at(0).wall, seq.to_string());
+        let values = Values::one(line.write());
+        let key = bytes::Bytes::new();
+        let delivered = Delivered { partition, base_offset, key, ..world.delivered(Topic::Progress, values) };
+        world.progress.push(delivered.clone());
+        world.tell(Input::Records(delivered));
+    }
+    assert_eq!(world.read_all(UpdateId::default()), ["1", "2", "3"]);
+}
+
+#[test]
+fn what_is_read_back_of_a_rare_line_is_not_the_whole_partition() {
+    let mut world = World::new(config(8192));
+    for seq in 1..=1024 {
+        world.updates(&[(1, seq, Kind::Line, "a line among a million others")]);
+        world.offset += 1_000_000;
+    }
+    let (mut after, mut scanned) = (UpdateId::default(), Vec::new());
+    while let Read::Stretch(Stretch::OnTheLog(recall)) = world.hub.read(&id(), after) {
+        scanned.push(recall.origin.to - recall.origin.from);
+        after = recall.last_id;
+    }
+    assert!(scanned.len() > 900 && scanned.iter().all(|records| *records <= 64 * 1024), "{scanned:?}");
 }

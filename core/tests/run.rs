@@ -3,7 +3,7 @@
 
 use baton_core::process::{Exit, ExitStatus, Stream};
 use baton_core::project::Project;
-use baton_core::run::{Effect, Ending, Input, Run, RunSpec, Unfetched};
+use baton_core::run::{Effect, Ending, Input, MAX_PENDING, Run, RunSpec, Unfetched};
 use baton_core::time::{Instant, Now, Timestamp};
 use proptest::prelude::*;
 use std::fmt::Write as _;
@@ -169,6 +169,14 @@ fn stop_while_the_process_is_being_made_ends_it() {
 }
 
 #[test]
+fn a_stop_outweighs_a_hand_back_while_the_process_is_being_made() {
+    check(
+        "stop_and_hand_back_spawning",
+        "1ms counted\n2ms fetched\n3ms stop\n4ms hand-back at once\n5ms spawned\n6ms died 9",
+    );
+}
+
+#[test]
 fn an_agent_that_ended_by_itself_before_the_stop_is_not_stopped() {
     check("stop_too_late", &(ALIVE.to_owned() + "6ms out bye\\n\n7ms exit 0\n8ms stop\n9ms appended\n10ms stop"));
 }
@@ -197,6 +205,33 @@ fn lines_that_the_log_does_not_take_are_sent_again_before_the_end() {
         "append_again",
         &(ALIVE.to_owned() + "6ms out one\\n\n7ms unappended\n1s unappended\n2s exit 0\n5s appended"),
     );
+}
+
+#[test]
+fn once_the_log_has_taken_lines_the_next_ones_wait_as_little_as_the_first() {
+    check(
+        "append_wait",
+        &(ALIVE.to_owned()
+            + "6ms out one\\n\n7ms unappended\n1s unappended\n2s unappended\n5s appended\n5001ms out two\\n\n5002ms unappended\n6s appended"),
+    );
+}
+
+#[test]
+fn the_pipe_is_left_full_while_the_log_is_slow() {
+    let mut run = Run::new(RunSpec { max_line: 4096, ..spec() });
+    let mut tell = |input| {
+        run.handle(input, at(Duration::ZERO));
+        run.wants_output()
+    };
+    for line in ALIVE.lines() {
+        assert!(tell(parse_input(line.split_once(' ').unwrap().1)));
+    }
+    let line = || Input::Output(Stream::Stdout, [[b'x'; 1023].as_slice(), b"\n"].concat().into());
+    assert!(tell(line()), "it is on its way, and nothing waits");
+    let taken = (1..).find(|_| !tell(line())).unwrap();
+    assert!((MAX_PENDING / 2048..=MAX_PENDING / 1024).contains(&taken), "{taken} lines of 1 KiB");
+    assert!(!tell(Input::Timeout));
+    assert!(tell(Input::Appended(Ok(()))), "all that waited is on its way");
 }
 
 #[test]

@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use baton_core::id::TaskId;
-use baton_core::ledger::Ledger;
-use baton_core::log::{Delivered, Step, Topic, Values};
+use baton_core::ledger::{Ledger, MAX_METADATA};
+use baton_core::log::{Delivered, Step, Topic, Values, ValuesBuilder};
 use baton_core::process::ExitStatus;
 use baton_core::record::{Kind, ProgressRecord, TaskRecord};
 use baton_core::run::{Ending, Input as RunInput, Outcome};
 use baton_core::time::{Instant, Now, Timestamp};
-use baton_core::worker::{Effect, Input, Unstepped, Worker, WorkerConfig};
+use baton_core::worker::{Effect, Input, READ_AHEAD_BYTES, READ_AHEAD_TASKS, Unstepped, Worker, WorkerConfig};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -41,16 +41,19 @@ fn outcome(kind: Kind, seq: u64) -> Ending {
     Ending::Outcome(Outcome { kind, seq, reason, exit, last_lines: vec!["bye".into()] })
 }
 
-/// The ledger of a partition whose first task was begun so often.
-fn ledger(offset: u64, begun: u32) -> String {
+/// The ledger of a partition whose first task was begun so often, and handed back so often.
+fn ledger(offset: u64, begun: u32, returned: u32) -> String {
     let mut ledger = Ledger::read(offset, "").unwrap();
     for _ in 0..begun {
         ledger.begin(offset);
     }
+    for _ in 0..returned {
+        ledger.hand_back(offset);
+    }
     ledger.write()
 }
 
-/// `task 0/5 abc`: partition and offset, then an id.
+/// `task 0/5 abc`: partition and offset, then an id. The offset is also the time at which the log took it, in milliseconds.
 fn parse(line: &str) -> Input {
     let words: Vec<&str> = line.split_whitespace().collect();
     let place = |text: &str| {
@@ -61,7 +64,9 @@ fn parse(line: &str) -> Input {
         "claimed" => {
             let (partition, offset) = place(words[1]);
             let metadata = match words.get(3) {
-                Some(&"begun") => ledger(offset, words[4].parse().unwrap()),
+                Some(&"begun") => {
+                    ledger(offset, words[4].parse().unwrap(), words.get(6).map_or(0, |text| text.parse().unwrap()))
+                }
                 Some(text) => (*text).to_owned(),
                 None => String::new(),
             };
@@ -75,7 +80,12 @@ fn parse(line: &str) -> Input {
             if let Some(kind) = words.get(3) {
                 (*kind).clone_into(&mut record.kind);
             }
+            record.max_attempts = words.get(4).map(|text| text.parse().unwrap());
             delivered(Topic::Tasks, partition, offset, words[2], record.write())
+        }
+        "misplaced" => {
+            let (partition, offset) = place(words[1]);
+            delivered(Topic::Tasks, partition, offset, "another", task(words[2]).write())
         }
         "garbage" => {
             let (partition, offset) = place(words[1]);
@@ -124,21 +134,37 @@ fn draw(effect: &Effect) -> String {
     }
 }
 
-/// Tells the story and keeps its picture. Once it has said `known`, a claim that asks for the STOPs gets them at once.
+/// Draws what the worker asks for. Once the STOPs are known, a claim that asks for them gets them at once.
+fn draw_all(worker: &mut Worker, known: bool, now: Now, picture: &mut String) {
+    while let Some(effect) = worker.poll() {
+        match effect {
+            Effect::CatchUp if known => worker.handle(Input::StopsCaughtUp, now),
+            Effect::CatchUp => {}
+            effect => writeln!(picture, "       > {}", draw(&effect)).unwrap(),
+        }
+    }
+}
+
+/// Each line of a story is told a second after the one before; `wait 30s` lets time pass, and deadlines come.
 fn check(name: &str, slots: usize, story: &str) {
     let mut worker = Worker::new(config(slots));
     let (mut picture, mut known) = (String::new(), false);
-    for (line, millis) in story.lines().map(str::trim).filter(|line| !line.is_empty()).zip((0..).step_by(1000)) {
+    let mut millis = 0;
+    for line in story.lines().map(str::trim).filter(|line| !line.is_empty()) {
         writeln!(picture, "{line}").unwrap();
         known |= line == "known";
-        worker.handle(parse(line), at(millis));
-        while let Some(effect) = worker.poll() {
-            match effect {
-                Effect::CatchUp if known => worker.handle(Input::StopsCaughtUp, at(millis)),
-                Effect::CatchUp => {}
-                effect => writeln!(picture, "       > {}", draw(&effect)).unwrap(),
+        if let Some(seconds) = line.strip_prefix("wait ").and_then(|time| time.strip_suffix('s')) {
+            millis += seconds.parse::<u64>().unwrap() * 1000;
+            while let Some(due) = worker.deadline().filter(|due| *due <= at(millis).mono) {
+                writeln!(picture, "(deadline at {:?})", due.since_start()).unwrap();
+                worker.handle(Input::Timeout, Now { mono: due, ..at(millis) });
+                draw_all(&mut worker, known, at(millis), &mut picture);
             }
+        } else {
+            worker.handle(parse(line), at(millis));
+            draw_all(&mut worker, known, at(millis), &mut picture);
         }
+        millis += 1000;
     }
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(name, picture) });
 }
@@ -306,6 +332,190 @@ fn offsets_that_hold_nothing_are_passed() {
     check("gaps", 1, "claimed 0/0 7\n known\n task 0/2 a\n stepped 0 7\n done 1\n stepped 0 7\n task 0/9 b");
 }
 
+#[test]
+fn a_drain_hands_back_what_still_runs_when_its_time_is_over() {
+    check(
+        "drain_deadline",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n drain\n wait 40s\n handed 1\n stepped 0 7",
+    );
+}
+
+#[test]
+fn what_can_not_be_handed_back_in_time_is_given_up() {
+    check("given_up", 1, "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n drain\n wait 60s");
+}
+
+#[test]
+fn a_revoked_claim_is_released_when_its_last_step_is_durable() {
+    check("revoked_in_flight", 1, "claimed 0/0 7\n known\n garbage 0/0 {\n revoked 0\n stepped 0 7");
+}
+
+#[test]
+fn a_revoked_claim_ends_nothing_more() {
+    check(
+        "revoked_stop",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a\n task 0/1 b\n stepped 0 7\n revoked 0\n stop b\n handed 1\n stepped 0 7",
+    );
+}
+
+#[test]
+fn the_answer_to_a_step_of_an_earlier_claim_is_not_taken_for_this_ones() {
+    check(
+        "stale_answer",
+        1,
+        "claimed 0/0 7\n known\n garbage 0/0 {\n lost 0\n claimed 0/0 8\n garbage 0/0 {\n stepped 0 7\n garbage 0/1 {\n fenced 0 7\n stepped 0 8",
+    );
+}
+
+#[test]
+fn attempts_that_were_handed_back_do_not_count() {
+    check("handed_back_often", 1, "known\n claimed 0/5 8 begun 3 returned 1\n task 0/5 a");
+}
+
+#[test]
+fn a_task_may_ask_for_fewer_attempts() {
+    check("own_max_attempts", 1, "known\n claimed 0/5 8 begun 1\n task 0/5 a seed-db 1");
+}
+
+#[test]
+fn a_task_may_ask_for_more_attempts() {
+    check("own_more_attempts", 1, "known\n claimed 0/5 8 begun 3\n task 0/5 a seed-db 4");
+}
+
+#[test]
+fn a_task_does_not_begin_beside_its_own_dying_process_though_a_slot_is_free() {
+    check(
+        "dying",
+        2,
+        "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n lost 0\n claimed 0/0 8\n task 0/0 a\n abandoned 1",
+    );
+}
+
+#[test]
+fn a_task_is_not_ended_while_its_old_process_is_dying() {
+    check(
+        "dying_stopped",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n lost 0\n claimed 0/0 8\n task 0/0 a\n stop a\n abandoned 1",
+    );
+}
+
+#[test]
+fn a_task_that_has_ended_is_no_longer_here() {
+    check(
+        "place_freed",
+        1,
+        "claimed 0/0 7\n claimed 1/0 7\n known\n task 0/0 a\n stepped 0 7\n done 1\n stepped 0 7\n task 1/0 a",
+    );
+}
+
+#[test]
+fn a_task_whose_partition_was_lost_is_no_longer_here() {
+    check(
+        "place_lost",
+        1,
+        "claimed 0/0 7\n claimed 1/0 7\n known\n task 0/0 a\n task 0/1 b\n stepped 0 7\n lost 0\n abandoned 1\n task 1/0 b",
+    );
+}
+
+#[test]
+fn the_oldest_task_of_all_partitions_comes_first() {
+    check(
+        "oldest",
+        1,
+        "claimed 0/0 7\n claimed 1/0 7\n known\n task 0/0 a\n task 0/9 c\n task 1/5 b\n stepped 0 7\n done 1\n stepped 0 7",
+    );
+}
+
+#[test]
+fn a_task_under_anothers_key_is_no_task() {
+    check("wrong_key", 1, "claimed 0/0 7\n known\n misplaced 0/0 a");
+}
+
+#[test]
+fn a_key_that_is_used_again_after_a_day_is_another_task() {
+    check(
+        "key_after_a_day",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n done 1\n stepped 0 7\n task 0/86399999 a\n stepped 0 7\n task 0/86400000 a",
+    );
+}
+
+#[test]
+fn a_stop_of_a_day_ago_was_another_tasks() {
+    check("stop_a_day_ago", 1, "claimed 0/0 7\n known\n stop a\n stop b\n task 0/86399999 a\n task 0/86400000 b");
+}
+
+/// `count` tasks at consecutive offsets, `t0` and on, as one delivery.
+fn many_tasks(count: usize) -> Input {
+    let mut values = ValuesBuilder::default();
+    for n in 0..count {
+        values.push_with(|buffer| buffer.extend_from_slice(&task(&format!("t{n}")).write()));
+    }
+    let at = Timestamp::from_millis(0);
+    let (topic, key, values) = (Topic::Tasks, bytes::Bytes::new(), values.take());
+    Input::Records(Delivered { topic, partition: 0, base_offset: 0, at, key, values })
+}
+
+#[test]
+fn a_partition_is_read_no_further_than_needed() {
+    let mut worker = Worker::new(config(1));
+    let mut told = |input| {
+        worker.handle(input, at(0));
+        let effects = std::iter::from_fn(|| worker.poll());
+        effects
+            .filter(|e| matches!(e, Effect::Pause(_) | Effect::Resume(_)))
+            .map(|e| format!("{e:?}"))
+            .collect::<Vec<_>>()
+    };
+    told(parse("claimed 0/0 7"));
+    told(Input::StopsCaughtUp);
+    assert_eq!(told(many_tasks(READ_AHEAD_TASKS + 1)), ["Pause(0)"], "one runs, and that many wait");
+    for n in 1..READ_AHEAD_TASKS / 2 {
+        assert!(told(parse(&format!("stop t{n}"))).is_empty(), "{n}");
+    }
+    assert_eq!(told(parse(&format!("stop t{}", READ_AHEAD_TASKS / 2))), ["Resume(0)"]);
+}
+
+#[test]
+fn large_tasks_are_read_no_further_than_memory_goes() {
+    let mut worker = Worker::new(config(1));
+    worker.handle(parse("claimed 0/0 7"), at(0));
+    let mut paused_after = 0;
+    while worker.deadline().is_none()
+        && paused_after < 100
+        && !std::iter::from_fn(|| worker.poll()).any(|e| matches!(e, Effect::Pause(0)))
+    {
+        let id = format!("t{paused_after}");
+        let mut record = task(&id);
+        record.params.insert("input".into(), "x".repeat(1 << 20).into());
+        worker.handle(delivered(Topic::Tasks, 0, paused_after, &id, record.write()), at(0));
+        paused_after += 1;
+    }
+    assert_eq!(paused_after, (READ_AHEAD_BYTES >> 20) as u64);
+}
+
+#[test]
+fn gaps_between_offsets_do_not_outgrow_the_ledger() {
+    let mut worker = Worker::new(config(1));
+    for input in ["claimed 0/0 7", "known"] {
+        worker.handle(parse(input), at(0));
+    }
+    for n in 0..3000 {
+        worker.handle(parse(&format!("task 0/{} t{n}", n * 2)), at(0));
+    }
+    for input in ["stepped 0 7", "done 1", "stepped 0 7"] {
+        worker.handle(parse(input), at(0));
+    }
+    let steps: Vec<_> = std::iter::from_fn(|| worker.poll())
+        .filter_map(|e| if let Effect::Step(step) = e { Some(step) } else { None })
+        .collect();
+    assert_eq!(steps.last().unwrap().committed.offset, 2);
+    assert!(steps.iter().all(|step| step.committed.metadata.len() <= MAX_METADATA));
+}
+
 /// A world of one partition in which everything may go wrong; it keeps what a log would keep.
 #[derive(Default)]
 struct Log {
@@ -319,7 +529,7 @@ struct Log {
 impl Log {
     fn take(&mut self, step: &Step) {
         assert!(step.committed.offset >= self.offset, "the watermark went back");
-        assert!(step.committed.metadata.len() <= 4095);
+        assert!(step.committed.metadata.len() <= MAX_METADATA);
         for batch in step.batches.iter().filter(|batch| batch.topic == Topic::Progress) {
             for value in batch.values.iter() {
                 let record = ProgressRecord::read(value).unwrap();
@@ -437,8 +647,7 @@ impl World {
             Act::SubmitAgain(index) if !self.log.tasks.is_empty() => self.submit(&index.get(&self.log.tasks).clone()),
             Act::Stop(index) if !self.log.tasks.is_empty() => {
                 let id = index.get(&self.log.tasks).clone();
-                self.stopped.insert(id.clone());
-                self.tell(parse(&format!("stop {id}")));
+                self.stop(&id);
             }
             Act::TakeStep => self.take_step(),
             Act::RefuseStep => {
@@ -479,12 +688,36 @@ impl World {
         self.tell(parse(&format!("task 0/{offset} {id}")));
     }
 
+    fn stop(&mut self, id: &str) {
+        self.stopped.insert(id.to_owned());
+        self.tell(parse(&format!("stop {id}")));
+    }
+
     fn take_step(&mut self) {
         if let Some(step) = self.steps.pop() {
             self.log.take(&step);
             self.tell(Input::Stepped(0, step.epoch, Ok(())));
         }
     }
+}
+
+#[test]
+fn a_ledger_that_is_full_holds_ends_back_until_the_oldest_task_has_ended() {
+    let mut world = World::new(1);
+    for n in 0..3000 {
+        world.submit(&format!("t{n}"));
+    }
+    for n in (2..3000).step_by(2) {
+        world.stop(&format!("t{n}"));
+        world.take_step();
+    }
+    let ended = world.log.terminals.len();
+    assert!((100..1400).contains(&ended), "{ended} have ended, and more would not fit");
+    for _ in 0..6000 {
+        world.take_step();
+        world.end(|counted| counted[0], true);
+    }
+    assert_eq!((world.log.offset, world.log.terminals.len()), (3000, 3000));
 }
 
 proptest! {

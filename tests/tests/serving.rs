@@ -118,3 +118,26 @@ async fn each_line_of_the_logs_about_a_task_names_it() {
         assert!(of(line, "partition").is_u64(), "{line}");
     }
 }
+
+#[tokio::test]
+async fn large_params_of_tasks_that_have_ended_do_not_fill_the_memory() {
+    let baton = Baton::start(&["--history-memory", "1MiB"]).await;
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", baton.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    };
+    let text = "x".repeat(100_000);
+    let running = baton.submit("silent", json!({})).await;
+    baton.until_task(&running, "last_update", "ready").await;
+    let mut sizes = Vec::new();
+    for _ in 0..4 {
+        for _ in 0..150 {
+            let id = baton.submit("lines", json!({"text": text})).await;
+            assert_eq!(baton.stop(&id).await, 202);
+        }
+        sizes.push(resident());
+    }
+    // Three rounds more are 45 MB of params.
+    assert!(sizes[3] < sizes[0] + 20, "MiB in memory: {sizes:?}");
+}

@@ -92,6 +92,11 @@ impl History {
         }
     }
 
+    /// The bytes that are held for knowing where its segments are, in memory or not.
+    pub fn weight(&self) -> usize {
+        self.slots.len() * size_of::<Slot>()
+    }
+
     /// Whether a segment that ends with `last_id` is in memory, and may leave it.
     pub fn is_resident(&self, last_id: UpdateId) -> bool {
         let index = self.slots.partition_point(|slot| slot.last_id < last_id);

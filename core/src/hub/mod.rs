@@ -4,7 +4,9 @@
 //! which watchers to wake comes out; everything else is a look. Replay and live are the same look,
 //! so there is no moment between them. A late or repeated input changes nothing.
 
+mod asked;
 mod history;
+mod memory;
 mod segment;
 mod view;
 
@@ -17,10 +19,10 @@ use crate::log::{Delivered, Offset, Partition, Topic};
 use crate::problem::Problem;
 use crate::record::{ControlRecord, Kind, ProgressRecord, TaskRecord, Unreadable};
 use crate::time::{Instant, Now, Timestamp};
+use asked::Asked;
 use history::History;
 use segment::{SegmentBuilder, read_for};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The limits of a [`Hub`].
@@ -28,7 +30,9 @@ use std::time::Duration;
 pub struct HubConfig {
     /// How long the history of a task stays after its end.
     pub history: Duration,
-    /// How many bytes of history stay in memory; the rest is read back from the log.
+    /// How many bytes of histories, and of what is known of tasks, stay in memory. Of histories the rest is read back from the
+    /// log. Where half of it (or 1 MiB, if that is more) is not enough for tasks, those that have ended give up their
+    /// params, and after a day themselves, the oldest first; and where that is not enough, a POST is refused.
     pub history_memory: usize,
     /// How long a task is known after its last update. At least as long as an idempotency key holds.
     pub retention: Duration,
@@ -117,8 +121,12 @@ pub struct Hub {
     /// Segments in the order they came, by their last update: the first to leave memory.
     resident: VecDeque<(TaskId, UpdateId)>,
     sweep_at: usize,
-    /// What is known of tasks beside their history, in bytes.
-    records_bytes: usize,
+    /// Those whose params are in memory: the ended ones first, by their end, then the open ones, by their submission.
+    with_params: BTreeSet<(bool, Timestamp, TaskId)>,
+    /// Those that have ended, by their end.
+    ended: BTreeSet<ListKey>,
+    /// What is known of tasks beside the text of their histories, in bytes.
+    tasks_bytes: usize,
     gauge: Gauge,
     queued: usize,
     behind: BTreeSet<Topic>,
@@ -127,7 +135,9 @@ pub struct Hub {
 
 #[derive(Debug)]
 struct Task {
-    record: Option<Arc<TaskRecord>>,
+    /// `None` if only updates or a STOP are known.
+    asked: Option<Asked>,
+    /// Its part of [`Hub::tasks_bytes`].
     weight: usize,
     listed: ListKey,
     started_at: Option<Timestamp>,
@@ -165,6 +175,12 @@ impl Task {
     fn is_waiting(&self) -> bool {
         self.ended.is_none() && self.started_at.is_none()
     }
+
+    /// Its place in [`Hub::with_params`].
+    fn place_by_params(&self) -> (bool, Timestamp, TaskId) {
+        let id = self.listed.1.clone();
+        self.ended.as_ref().map_or((true, self.listed.0, id.clone()), |end| (false, end.at, id))
+    }
 }
 
 impl Hub {
@@ -177,7 +193,9 @@ impl Hub {
             timers: BTreeSet::new(),
             resident: VecDeque::new(),
             sweep_at: 1024,
-            records_bytes: 0,
+            with_params: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            tasks_bytes: 0,
             gauge: Gauge::default(),
             queued: 0,
             behind: BTreeSet::from([Topic::Tasks, Topic::Progress, Topic::Control]),
@@ -199,7 +217,7 @@ impl Hub {
             }
             Input::Timeout => self.on_timeout(now),
         }
-        self.hold_memory();
+        self.hold_memory(now);
     }
 
     /// The next effect.
@@ -224,19 +242,31 @@ impl Hub {
 
     /// How many bytes are held for histories and tasks.
     pub fn bytes(&self) -> usize {
-        self.gauge.bytes() + self.records_bytes
+        self.gauge.bytes() + self.tasks_bytes
     }
 
     /// What becomes of a task that a client submits.
     pub fn admit(&self, record: &TaskRecord) -> Result<Admission, Problem> {
-        if let Some(known) = self.tasks.get(&record.task_id).and_then(|t| t.record.as_deref()) {
-            return if known.asks_the_same(record) { Ok(Admission::Known) } else { Err(Problem::key_reused()) };
+        let known = self.tasks.get(&record.task_id);
+        if let Some(asked) = known.and_then(|task| task.asked.as_ref()) {
+            return if asked.is_asked_by(record) { Ok(Admission::Known) } else { Err(Problem::key_reused()) };
         }
         if !self.ready() {
             return Err(Problem::unavailable("the API is still reading the log", Duration::from_secs(1)));
         }
+        if known.is_some_and(|task| task.history.filter().last().is_some()) {
+            // A task that has begun was on the log: its record is on its way here from another replica, or too old to be
+            // read. A second one would never run, as the key's task has; and no one can say if it asks the same.
+            let detail = "this key's task is known, but not what it was asked; try again, or send a new key";
+            return Err(Problem::unavailable(detail, Duration::from_secs(1)));
+        }
         if self.queued >= self.config.max_queued {
             let detail = format!("{} tasks are waiting, as many as may", self.queued);
+            return Err(Problem::too_many(detail, Duration::from_secs(5)));
+        }
+        if self.tasks_bytes > self.most_for_tasks() {
+            let detail =
+                format!("the tasks that wait or run take {} bytes of memory, as many as may", self.tasks_bytes);
             return Err(Problem::too_many(detail, Duration::from_secs(5)));
         }
         Ok(Admission::Append)
@@ -280,10 +310,11 @@ impl Hub {
 
     /// The task as clients see it.
     pub fn view(&self, id: &TaskId) -> Option<TaskView> {
-        self.tasks.get(id).map(|task| view_of(id, task))
+        let task = self.tasks.get(id)?;
+        Some(TaskView { params: task.asked.as_ref().and_then(Asked::params), ..view_of(id, task) })
     }
 
-    /// The tasks that are asked for, the newest first.
+    /// The tasks that are asked for, the newest first, without their params.
     pub fn list(&self, query: &ListQuery) -> Page {
         let limit = if query.limit == 0 { PAGE } else { query.limit };
         let from_here = match &query.after {
@@ -292,8 +323,8 @@ impl Hub {
         };
         let mut wanted = from_here.rev().filter(|(_, id)| {
             let task = &self.tasks[id];
-            let record = task.record.as_deref();
-            query.wants(record.map(|r| r.project.as_str()), record.map(|r| r.kind.as_str()), task.status())
+            let asked = task.asked.as_ref();
+            query.wants(asked.map(|a| a.project.as_str()), asked.map(|a| a.kind.as_str()), task.status())
         });
         let keys: Vec<_> = wanted.by_ref().take(limit).collect();
         let more = wanted.next().is_some();
@@ -311,27 +342,27 @@ impl Hub {
                 if right { Ok(record) } else { Err(Unreadable::wrong_key()) }
             });
             match record {
-                Ok(record) => self.on_task(record, value.len(), records.at, now),
+                Ok(record) => self.on_task(record, records.at, now),
                 Err(why) => self.unreadable(records, index, why),
             }
         }
     }
 
-    fn on_task(&mut self, record: TaskRecord, bytes: usize, logged_at: Timestamp, now: Now) {
+    fn on_task(&mut self, record: TaskRecord, logged_at: Timestamp, now: Now) {
         let id = record.task_id.clone();
         let listed = (record.submitted_at.unwrap_or(logged_at), id.clone());
         let task = self.task(&id, logged_at, now);
-        if task.record.is_some() {
+        if task.asked.is_some() {
             return; // the first record of an id is the task; a second is the same POST once more
         }
-        task.record = Some(Arc::new(record));
-        task.weight += bytes;
-        let waiting = task.is_waiting();
+        task.asked = Some(Asked::new(record));
         let old = std::mem::replace(&mut task.listed, listed.clone());
+        let (waiting, place) = (task.is_waiting(), task.place_by_params());
         self.by_submission.remove(&old);
         self.by_submission.insert(listed);
-        self.records_bytes += bytes;
+        self.with_params.insert(place);
         self.queued += usize::from(waiting);
+        self.weigh(&id);
         self.effects.push_back(Effect::Wake(id));
     }
 
@@ -340,13 +371,11 @@ impl Hub {
         if !self.tasks.contains_key(id) {
             let listed = (at, id.clone());
             let timer = now.mono + self.config.retention;
-            let weight = size_of::<Task>() + 4 * id.as_str().len();
-            self.records_bytes += weight;
             self.by_submission.insert(listed.clone());
             self.timers.insert((timer, id.clone()));
             let task = Task {
-                record: None,
-                weight,
+                asked: None,
+                weight: 0,
                 listed,
                 started_at: None,
                 ended: None,
@@ -357,6 +386,7 @@ impl Hub {
                 history: History::default(),
             };
             self.tasks.insert(id.clone(), task);
+            self.weigh(id);
         }
         self.tasks.get_mut(id).expect("it was just made")
     }
@@ -397,7 +427,8 @@ impl Hub {
     fn on_updates(&mut self, id: &TaskId, records: &Delivered, values: &[&[u8]], first: usize, now: Now) -> usize {
         let gauge = self.gauge.clone();
         let task = self.task(id, records.at, now);
-        let (waiting, before) = (task.is_waiting() && task.record.is_some(), task.history.filter());
+        let (waiting, before) = (task.is_waiting() && task.asked.is_some(), task.history.filter());
+        let open_place = task.ended.is_none().then(|| task.place_by_params());
         let mut builder = SegmentBuilder::new(before);
         let mut read = 0;
         for value in values {
@@ -416,10 +447,18 @@ impl Hub {
             task.history.push(segment, origin, filter);
             let left_queue = waiting && !task.is_waiting();
             let ended_at = task.ended.as_ref().map(|end| end.at);
+            let ended_place = open_place.filter(|_| ended_at.is_some()).map(|before| (before, task.place_by_params()));
             self.queued -= usize::from(left_queue);
             self.resident.push_back((id.clone(), last_id));
             self.sweep();
+            self.weigh(id);
             self.effects.push_back(Effect::Wake(id.clone()));
+            if let Some((open, ended)) = ended_place {
+                self.ended.insert((ended.1, id.clone()));
+                if self.with_params.remove(&open) {
+                    self.with_params.insert(ended);
+                }
+            }
             if let Some(at) = ended_at {
                 let age = now.wall.since(at);
                 self.set_timer(id, now.mono + self.config.history.saturating_sub(age));
@@ -485,25 +524,23 @@ impl Hub {
         };
         builder.push(&terminal, end.at);
         task.history.replace(builder.build(&self.gauge));
+        self.weigh(id);
         self.effects.push_back(Effect::Wake(id.clone()));
     }
 
     fn forget(&mut self, id: &TaskId) {
         let Some(task) = self.tasks.remove(id) else { return };
         self.by_submission.remove(&task.listed);
-        self.records_bytes -= task.weight;
-        self.queued -= usize::from(task.is_waiting() && task.record.is_some());
-        self.effects.push_back(Effect::Wake(id.clone()));
-    }
-
-    /// What outgrows its budget leaves memory, the oldest first; it is still on the log.
-    fn hold_memory(&mut self) {
-        while self.bytes() > self.config.history_memory {
-            let Some((id, last_id)) = self.resident.pop_front() else { break };
-            if let Some(task) = self.tasks.get_mut(&id) {
-                task.history.evict(last_id);
-            }
+        self.with_params.remove(&task.place_by_params());
+        if let Some(end) = &task.ended {
+            self.ended.remove(&(end.at, id.clone()));
         }
+        if let Some(at) = task.timer {
+            self.timers.remove(&(at, id.clone()));
+        }
+        self.tasks_bytes -= task.weight;
+        self.queued -= usize::from(task.is_waiting() && task.asked.is_some());
+        self.effects.push_back(Effect::Wake(id.clone()));
     }
 }
 
@@ -546,19 +583,20 @@ fn owner_of(key: &[u8], value: &[u8]) -> Result<TaskId, Unreadable> {
     if key.is_empty() || key == id.as_str().as_bytes() { Ok(id) } else { Err(Unreadable::wrong_key()) }
 }
 
+/// All but the params.
 fn view_of(id: &TaskId, task: &Task) -> TaskView {
-    let record = task.record.as_deref();
+    let asked = task.asked.as_ref();
     let end = task.ended.as_ref();
     TaskView {
         task_id: id.clone(),
-        project: record.map(|r| r.project.clone()),
-        kind: record.map(|r| r.kind.clone()),
-        command: record.and_then(|r| r.command.clone()),
-        params: record.map(|r| r.params.clone()).unwrap_or_default(),
+        project: asked.map(|a| a.project.clone()),
+        kind: asked.map(|a| a.kind.clone()),
+        command: asked.and_then(|a| a.command.clone()),
+        params: None,
         status: task.status(),
         attempt: task.history.filter().last().map_or(0, |last| last.attempt),
         last_update: end.map(|e| e.update.as_str()).or_else(|| task.history.last_text()).map(str::to_owned),
-        submitted_at: record.map(|_| task.listed.0),
+        submitted_at: asked.map(|_| task.listed.0),
         started_at: task.started_at,
         ended_at: end.map(|e| e.at),
         exit_code: end.and_then(|e| e.exit_code),

@@ -66,8 +66,10 @@ pub struct TaskView {
     pub kind: Option<String>,
     /// The command of its type.
     pub command: Option<String>,
-    /// What it was asked.
-    pub params: Map<String, Value>,
+    /// What it was asked. Absent in a list, as a page of it could be half a gigabyte; and where it is not known any
+    /// more: memory is short, and the task has ended, or had not been seen to end when the log was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub params: Option<Map<String, Value>>,
     /// Where it stands.
     pub status: Status,
     /// The last attempt that began; 0 if none has.

@@ -171,7 +171,7 @@ pub struct Dev {
     /// How long the history of a task stays after its end
     #[arg(long, value_name = "TIME", env = "BATON_HISTORY", hide_env = true, default_value = "1h", value_parser = duration, help_heading = "API")]
     pub history: Duration,
-    /// How much history stays in memory; the rest is read back from the log
+    /// How much memory tasks and histories take; older history is read back from the log, and a task that does not fit gets 429
     #[arg(long, value_name = "SIZE", env = "BATON_HISTORY_MEMORY", hide_env = true, default_value = "256MiB", value_parser = size, help_heading = "API")]
     pub history_memory: usize,
     /// How many tasks may wait before a POST gets 429
