@@ -28,7 +28,7 @@ build:
 
 # Check everything that can be checked on one machine; installs what it needs
 [group('test')]
-test: tools lint purity deny examples unit doc sim e2e
+test: tools lint purity deny examples unit doc sim-test e2e
 
 # Unit, snapshot, property and conformance tests; ARGS go to nextest
 [group('test')]
@@ -42,17 +42,36 @@ doc:
     cargo test --quiet --workspace --doc
     RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
 
-# The driver loops in the simulated world; ARGS go to nextest
+# Play simulated worlds under faults, and check the guarantees in each; `just sim --help` tells how
 [group('test')]
 [positional-arguments]
-sim *ARGS: tools
-    RUSTFLAGS='{{ sim_flags }}' cargo nextest run -p baton-sim --target-dir '{{ sim_target }}' "$@"
+sim *FLAGS: _sim-build
+    @exec '{{ sim_target }}/sim/baton-sim' "$@"
+
+# Prove that the simulator finds bugs: play it with each mutant, until it is caught; prints the table of sim/README.md
+[group('test')]
+[positional-arguments]
+mutants *FLAGS: _sim-build
+    @exec '{{ sim_target }}/sim/baton-sim' --mutants "$@"
+
+# The simulator's own tests, fixed and random seeds, determinism, and all mutants
+[group('test')]
+sim-test: tools _sim-build
+    RUSTFLAGS='{{ sim_flags }}' cargo nextest run -p baton-sim --cargo-profile sim --target-dir '{{ sim_target }}'
+    '{{ sim_target }}/sim/baton-sim' --from 1 --seeds 300
+    '{{ sim_target }}/sim/baton-sim' --seeds 200
+    '{{ sim_target }}/sim/baton-sim' --check --seeds 20
+    '{{ sim_target }}/sim/baton-sim' --mutants --from 1
+
+# The simulator sees another tokio: it is built with --cfg madsim, apart from the rest.
+_sim-build:
+    @RUSTFLAGS='{{ sim_flags }}' cargo build --quiet -p baton-sim --profile sim --target-dir '{{ sim_target }}'
 
 # End to end, with the real binary and real processes; ARGS go to nextest
 [group('test')]
 [positional-arguments]
 e2e *ARGS: tools
-    cargo build --workspace --bins
+    cargo build --workspace --exclude baton-sim --bins
     BATON_BIN='{{ target }}/debug/baton' cargo nextest run -p baton-tests "$@"
 
 # The example agent's own tests

@@ -4,6 +4,7 @@
 //! what is durable, and never goes on without its map: what can't be read is an error, not an empty ledger.
 
 use crate::log::Offset;
+use baton_probe::{Mutant, is};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -67,7 +68,7 @@ impl Ledger {
             return Err(BadLedger::Corrupt("its checksum does not fit"));
         }
         let (ended, tries) = body.split_once('|').ok_or(BadLedger::Corrupt("it has too few parts"))?;
-        for range in ended.split_terminator(',') {
+        for range in ended.split_terminator(',').filter(|_| !is(Mutant::MapForgotten)) {
             ledger.read_ended(range).ok_or(BadLedger::Corrupt("it has a bad range"))?;
         }
         for entry in tries.split_terminator(',') {
@@ -105,7 +106,7 @@ impl Ledger {
             let _ = if first == last { write!(body, "{comma}{first}") } else { write!(body, "{comma}{first}-{last}") };
         }
         body.push('|');
-        for (i, (offset, tries)) in self.tries.iter().enumerate() {
+        for (i, (offset, tries)) in self.tries.range(self.watermark..).enumerate() {
             let comma = if i == 0 { "" } else { "," };
             let _ = write!(body, "{comma}{}:{}", offset - self.watermark, tries.begun);
             if tries.returned > 0 {
@@ -140,7 +141,8 @@ impl Ledger {
 
     /// These offsets hold no task that has yet to end: tasks that did, or nothing, as offsets may have gaps.
     pub fn end_range(&mut self, range: Range<Offset>) {
-        let (mut start, mut end) = (range.start.max(self.watermark), range.end);
+        let from = if is(Mutant::HighestSeenCommitted) { self.watermark } else { range.start };
+        let (mut start, mut end) = (from.max(self.watermark), range.end);
         if start >= end {
             return;
         }
@@ -153,7 +155,7 @@ impl Ledger {
             (start, end) = (start.min(s), end.max(e));
         }
         if start == self.watermark {
-            self.watermark = end;
+            self.watermark = if is(Mutant::WatermarkStaysBehind) { start + 1 } else { end };
         } else {
             self.ended.insert(start, end);
         }
@@ -166,6 +168,9 @@ impl Ledger {
 
     /// Another attempt begins; returns its number.
     pub fn begin(&mut self, offset: Offset) -> u32 {
+        if is(Mutant::AttemptUncounted) {
+            return self.tries(offset).begun + 1;
+        }
         let tries = self.tries.entry(offset).or_default();
         tries.begun = tries.begun.saturating_add(1);
         tries.begun
@@ -173,7 +178,7 @@ impl Ledger {
 
     /// The attempt was handed back, by no fault of the task.
     pub fn hand_back(&mut self, offset: Offset) {
-        if let Some(tries) = self.tries.get_mut(&offset) {
+        if let Some(tries) = self.tries.get_mut(&offset).filter(|_| !is(Mutant::HandedBackCounts)) {
             tries.returned = (tries.returned + 1).min(tries.begun);
         }
     }

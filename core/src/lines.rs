@@ -1,5 +1,6 @@
 //! Cuts an agent's output into lines, however it was cut into reads. No byte is lost silently.
 
+use baton_probe::{Mark, hit};
 use std::borrow::Cow;
 
 /// A line: its text, and how many of its bytes were left out because it was too long.
@@ -47,6 +48,7 @@ impl Splitter {
     /// The output is over: gives the last line if it had no ending.
     pub fn finish(&mut self, mut each: impl FnMut(Line<'_>)) {
         if !self.partial.is_empty() {
+            hit(Mark::LineUnended);
             self.give(false, &mut each);
         }
     }
@@ -71,6 +73,7 @@ impl Splitter {
         if over == 0 && bytes.len() <= self.max {
             each(whole(bytes));
         } else {
+            hit(Mark::LineCut);
             let kept = at_a_character(bytes, self.max);
             let cut = over + (bytes.len() - kept) as u64;
             let text = format!("{} [{cut} more bytes left out]", String::from_utf8_lossy(&bytes[..kept]));

@@ -11,6 +11,7 @@ use crate::project::Project;
 use crate::record::{Kind, ProgressRecord};
 use crate::retry::Backoff;
 use crate::time::{Instant, Now};
+use baton_probe::{Mark, Mutant, hit, hit_if, is};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -190,7 +191,7 @@ impl Run {
     pub fn new(spec: RunSpec) -> Self {
         let effects = VecDeque::from([Effect::Fetch(spec.project.clone())]);
         let fetch_backoff = Backoff::new(PROJECT_WAIT.0, PROJECT_WAIT.1, spec.seed);
-        let state = State::Preparing { counted: false, project: None, fetch_again_at: None };
+        let state = State::Preparing { counted: is(Mutant::SpawnedUncounted), project: None, fetch_again_at: None };
         let output = Output::new(&spec);
         Self { spec, state, effects, fetches: 1, fetch_backoff, output }
     }
@@ -230,7 +231,9 @@ impl Run {
 
     /// Whether there is room for output; if not, the process's pipes are left full.
     pub fn wants_output(&self) -> bool {
-        self.output.lines.bytes() < MAX_PENDING
+        let has_room = self.output.lines.bytes() < MAX_PENDING || is(Mutant::PipeUnbounded);
+        hit_if(!has_room, Mark::PipeHeld);
+        has_room
     }
 
     fn on_counted(&mut self) {
@@ -244,14 +247,21 @@ impl Run {
         let State::Preparing { project, fetch_again_at, .. } = &mut self.state else { return };
         match answer {
             Ok(config) => {
+                hit_if(self.fetches > 1, Mark::ConfigAfterFailures);
                 *project = Some(config);
                 self.spawn_if_ready();
             }
             Err(Unfetched::ForNow(_)) if self.fetches < PROJECT_TRIES => {
                 *fetch_again_at = Some(now.mono + self.fetch_backoff.wait());
             }
-            Err(Unfetched::ForNow(why)) => self.fail(format!("{why} ({PROJECT_TRIES} tries)"), None),
-            Err(Unfetched::ForGood(why)) => self.fail(why, None),
+            Err(Unfetched::ForNow(why)) => {
+                hit(Mark::ConfigGivenUp);
+                self.fail(format!("{why} ({PROJECT_TRIES} tries)"), None);
+            }
+            Err(Unfetched::ForGood(why)) => {
+                hit(Mark::ConfigFailed);
+                self.fail(why, None);
+            }
         }
     }
 
@@ -269,6 +279,7 @@ impl Run {
 
     fn on_spawned(&mut self, answer: Result<(), String>, now: Now) {
         let State::Spawning { ended_by } = self.state else { return };
+        hit_if(answer.is_err(), Mark::SpawnFailed);
         match (answer, ended_by) {
             (Ok(()), None) => {
                 self.state = State::Running { times_out_at: self.spec.timeout.map(|timeout| now.mono + timeout) };
@@ -309,19 +320,30 @@ impl Run {
     /// Ends the run for this cause, if no stronger one ends it already.
     fn end(&mut self, cause: Cause, at_once: bool, now: Now) {
         match &mut self.state {
-            State::Preparing { .. } => self.over_by(cause, None),
+            State::Preparing { .. } | State::Spawning { .. }
+                if cause == Cause::Stop && is(Mutant::StopLostBeforeProcess) => {}
+            State::Preparing { .. } => {
+                hit_if(cause == Cause::Stop, Mark::StopBeforeSpawn);
+                self.over_by(cause, None);
+            }
             State::Spawning { ended_by } => {
+                hit_if(cause == Cause::Stop, Mark::StopWhileSpawning);
                 let earlier = ended_by.unwrap_or((cause, false));
                 *ended_by = Some((cause.max(earlier.0), at_once || earlier.1));
             }
             State::Running { .. } => self.signal(cause, at_once, now),
             State::Stopping { cause: earlier, kill_at } => {
+                hit_if(cause > *earlier, Mark::EndedTwice);
                 *earlier = cause.max(*earlier);
                 if at_once && kill_at.take().is_some() {
                     self.effects.push_back(Effect::Signal(Signal::Kill));
                 }
             }
-            State::Flushing { ending } if cause == Cause::Abandon => *ending = Ending::Abandoned,
+            State::Flushing { ending } if cause == Cause::Abandon => {
+                hit(Mark::AbandonedWhileFlushing);
+                *ending = Ending::Abandoned;
+            }
+            State::Flushing { .. } if cause == Cause::Stop => hit(Mark::StopAfterExit),
             State::Flushing { .. } | State::Over => {}
         }
         if cause == Cause::Abandon {
@@ -330,9 +352,12 @@ impl Run {
     }
 
     fn signal(&mut self, cause: Cause, at_once: bool, now: Now) {
-        let signal = if at_once { Signal::Kill } else { Signal::Terminate };
+        let signal = if at_once && !is(Mutant::AbandonedIsAsked) { Signal::Kill } else { Signal::Terminate };
         self.effects.push_back(Effect::Signal(signal));
         self.state = State::Stopping { cause, kill_at: (!at_once).then(|| now.mono + self.spec.grace) };
+        if !at_once && is(Mutant::SigtermTakenForExit) {
+            return self.over_by(cause, None);
+        }
         if !at_once && matches!(cause, Cause::Stop | Cause::TimedOut) {
             let text = format!("Stopping: SIGTERM is sent, SIGKILL follows in {:?}", self.spec.grace);
             self.output.note(Kind::Stopping, &text, now);
@@ -347,9 +372,16 @@ impl Run {
                 self.fetches += 1;
                 self.effects.push_back(Effect::Fetch(self.spec.project.clone()));
             }
-            State::Running { times_out_at } if due(times_out_at) => self.signal(Cause::TimedOut, false, now),
+            State::Running { times_out_at } if due(times_out_at) => {
+                hit(Mark::TimedOut);
+                self.signal(Cause::TimedOut, false, now);
+            }
             State::Stopping { kill_at, .. } if due(kill_at) => {
                 *kill_at = None;
+                if is(Mutant::SigkillNeverFollows) {
+                    return;
+                }
+                hit(Mark::KillFollowed);
                 self.effects.push_back(Effect::Signal(Signal::Kill));
             }
             _ => {}
@@ -387,7 +419,7 @@ impl Run {
             self.effects.push_back(Effect::Append(values));
         }
         if matches!(self.state, State::Flushing { .. })
-            && self.output.is_flushed()
+            && (self.output.is_flushed() || is(Mutant::EndedUnflushed))
             && let State::Flushing { ending } = std::mem::replace(&mut self.state, State::Over)
         {
             self.effects.push_back(Effect::End(ending));
@@ -455,8 +487,9 @@ impl Output {
         let Self { task_id, attempt, next_seq, stdout, stderr, lines, last_lines, last_error, .. } = self;
         let splitter = if stream == Stream::Stdout { stdout } else { stderr };
         work(splitter, &mut |line| {
-            let id = UpdateId { attempt: *attempt, seq: *next_seq };
+            let id = UpdateId { attempt: *attempt, seq: if is(Mutant::LinesUnnumbered) { 0 } else { *next_seq } };
             *next_seq += 1;
+            let kind = if line.text == "DONE" && is(Mutant::TextDecides) { Kind::Done } else { Kind::Line };
             if stream == Stream::Stderr && !line.text.trim().is_empty() {
                 replace(last_error, line.text.trim_end(), QUOTED_BYTES);
             }
@@ -467,7 +500,7 @@ impl Output {
             let record = ProgressRecord {
                 stream: (stream == Stream::Stderr).then_some(stream),
                 cut: (line.cut > 0).then_some(line.cut),
-                ..ProgressRecord::new(task_id, id, Kind::Line, now.wall, line.text)
+                ..ProgressRecord::new(task_id, id, kind, now.wall, line.text)
             };
             lines.push_with(|buffer| record.write_to(buffer));
         });
@@ -483,7 +516,7 @@ impl Output {
     }
 
     fn appended(&mut self, answer: &Result<(), String>, now: Now) {
-        if answer.is_ok() {
+        if answer.is_ok() || is(Mutant::AppendNotRetried) {
             self.in_flight = None;
             self.append_again_at = None;
             self.backoff.reset();
@@ -493,6 +526,7 @@ impl Output {
     }
 
     fn append_again(&mut self) {
+        hit(Mark::AppendAgain);
         self.append_again_at = None;
         self.again = self.in_flight.is_some();
     }

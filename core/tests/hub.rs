@@ -411,6 +411,7 @@ fn a_task_is_forgotten_its_retention_after_its_last_update_and_no_timer_comes_be
     let mut deadlines = Vec::new();
     while let Some(due) = world.hub.deadline() {
         world.now = due.since_start().as_secs();
+        assert!(deadlines.last() < Some(&world.now), "{deadlines:?}");
         deadlines.push(world.now);
         world.tell(Input::Timeout);
     }

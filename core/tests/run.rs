@@ -177,6 +177,14 @@ fn a_stop_outweighs_a_hand_back_while_the_process_is_being_made() {
 }
 
 #[test]
+fn a_process_that_is_to_end_at_once_gets_no_grace_from_a_stop() {
+    check(
+        "at_once_and_stop_spawning",
+        "1ms counted\n2ms fetched\n3ms hand-back at once\n4ms stop\n5ms spawned\n6ms died 9",
+    );
+}
+
+#[test]
 fn an_agent_that_ended_by_itself_before_the_stop_is_not_stopped() {
     check("stop_too_late", &(ALIVE.to_owned() + "6ms out bye\\n\n7ms exit 0\n8ms stop\n9ms appended\n10ms stop"));
 }
@@ -228,7 +236,7 @@ fn the_pipe_is_left_full_while_the_log_is_slow() {
     }
     let line = || Input::Output(Stream::Stdout, [[b'x'; 1023].as_slice(), b"\n"].concat().into());
     assert!(tell(line()), "it is on its way, and nothing waits");
-    let taken = (1..).find(|_| !tell(line())).unwrap();
+    let taken = (1..=MAX_PENDING).find(|_| !tell(line())).unwrap();
     assert!((MAX_PENDING / 2048..=MAX_PENDING / 1024).contains(&taken), "{taken} lines of 1 KiB");
     assert!(!tell(Input::Timeout));
     assert!(tell(Input::Appended(Ok(()))), "all that waited is on its way");

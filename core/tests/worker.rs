@@ -159,6 +159,7 @@ fn check(name: &str, slots: usize, story: &str) {
                 writeln!(picture, "(deadline at {:?})", due.since_start()).unwrap();
                 worker.handle(Input::Timeout, Now { mono: due, ..at(millis) });
                 draw_all(&mut worker, known, at(millis), &mut picture);
+                assert!(worker.deadline() > Some(due) || worker.deadline().is_none(), "{picture}");
             }
         } else {
             worker.handle(parse(line), at(millis));
@@ -301,6 +302,15 @@ fn a_fenced_end_is_nobodys() {
 #[test]
 fn a_step_that_the_log_does_not_take_is_taken_again() {
     check("unstepped", 1, "claimed 0/0 7\n known\n task 0/0 a\n unstepped 0 7\n timeout\n stepped 0 7");
+}
+
+#[test]
+fn once_the_log_has_taken_a_step_the_next_one_waits_as_little_as_the_first() {
+    check(
+        "step_wait",
+        1,
+        "claimed 0/0 7\n known\n garbage 0/0 {\n unstepped 0 7\n wait 3s\n unstepped 0 7\n wait 3s\n unstepped 0 7\n wait 3s\n stepped 0 7\n garbage 0/1 {\n unstepped 0 7\n wait 3s",
+    );
 }
 
 #[test]

@@ -1,133 +1,330 @@
-//! Simulated agents: processes that are scripts, and a table of those that live, as a kernel has one.
+//! Simulated machines: a keeper, and agents' processes that are scripts. They live on a node of their own, so that they go
+//! on when their worker is killed or frozen; then the keeper ends them, as the shipped one does.
 
+use crate::event::{Event, Node};
+use crate::journal::Journal;
+use crate::life::Life;
 use baton_core::id::TaskId;
 use baton_core::process::{Exit, ExitStatus, Signal, Spawn, Stream};
 use baton_runtime::ports::{Agents, Process, ProcessEvent};
-use std::collections::{BTreeSet, VecDeque};
+use bytes::Bytes;
+use madsim::runtime::NodeHandle;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// How many chunks of output a pipe holds before whoever writes has to wait.
+const PIPE: usize = 4;
+/// How long the kernel takes to make a process.
+const SPAWNING: Duration = Duration::from_millis(3);
+/// How long the keeper takes to notice that its worker died, and to end what it left.
+const REAPING: Duration = Duration::from_millis(20);
 
 /// What a simulated agent does next.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Writes to standard output.
-    Print(&'static str),
+    Print(Bytes),
     /// Writes to standard error.
-    Complain(&'static str),
+    Complain(Bytes),
     /// Does nothing for a while.
     Wait(Duration),
+    /// Writes a line each time this has passed, for ever.
+    Chatter(Duration),
     /// Takes no notice of SIGTERM from here on.
     IgnoreTerm,
+    /// From here on a child holds the pipe, and lives on for this long after its parent.
+    LeaveChild(Duration),
+    /// Crashes its worker, and not for the first time: poison.
+    CrashWorker,
     /// Exits with this code.
     Exit(i32),
+    /// Dies by this signal, which nobody else sent.
+    Die(i32),
 }
 
 /// Does nothing for longer than any simulation lasts.
 pub const SILENCE: Act = Act::Wait(Duration::from_hours(24 * 365));
 
-type Script = dyn Fn(&Spawn) -> Vec<Act> + Send + Sync;
+/// What the agents of a world do, by what is spawned.
+pub type Script = dyn Fn(&Spawn) -> Vec<Act> + Send + Sync;
 
-/// What the agents of one machine do, and which of them live.
+/// One machine. Clones are the same.
 #[derive(Clone)]
-pub struct SimAgents {
+pub struct Machine(Arc<Shared>);
+
+struct Shared {
+    node: NodeHandle,
+    name: Node,
+    journal: Journal,
     script: Arc<Script>,
-    table: Table,
+    /// How a process crashes its worker.
+    crash: Box<dyn Fn() + Send + Sync>,
+    state: Mutex<State>,
+    /// Told of every process that is gone.
+    gone: watch::Sender<()>,
 }
 
-/// The processes that live: each by its task and attempt.
-#[derive(Clone, Default)]
-pub struct Table(Arc<Mutex<BTreeSet<(TaskId, u32)>>>);
+#[derive(Default)]
+struct State {
+    made: u64,
+    processes: BTreeMap<u64, watch::Sender<Option<Signal>>>,
+    /// Until when the processes may live, and which is the life that says so.
+    held_until: Option<Instant>,
+}
 
-impl Table {
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<(TaskId, u32)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Machine {
+    /// A machine whose processes run on `node`, do what `script` says, and can `crash` their worker.
+    pub fn new(
+        node: NodeHandle,
+        name: Node,
+        journal: Journal,
+        script: Arc<Script>,
+        crash: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let shared = Shared {
+            node,
+            name,
+            journal,
+            script,
+            crash: Box::new(crash),
+            state: Mutex::default(),
+            gone: watch::Sender::new(()),
+        };
+        Self(Arc::new(shared))
+    }
+
+    /// The agents port of a worker that lives here.
+    pub fn agents(&self, life: Life) -> SimAgents {
+        SimAgents { machine: self.clone(), life }
     }
 
     /// How many processes live.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.state().processes.len()
     }
 
-    /// Whether none lives.
+    /// Whether no process lives.
     pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.len() == 0
+    }
+
+    /// The worker is dead: its keeper ends what it left.
+    pub fn worker_died(&self) {
+        let machine = self.clone();
+        self.0.node.spawn(async move {
+            sleep(REAPING).await;
+            machine.kill_all();
+        });
+    }
+
+    /// What a worker does at its start: nothing that an earlier one left may live.
+    pub async fn sweep(&self) {
+        let mut gone = self.0.gone.subscribe();
+        self.kill_all();
+        while !self.is_empty() {
+            let _ = gone.changed().await;
+        }
+    }
+
+    fn kill_all(&self) {
+        for process in self.state().processes.values() {
+            process.send_replace(Some(Signal::Kill));
+        }
+    }
+
+    /// Processes must be gone by then, whatever becomes of their worker.
+    fn hold_until(&self, until: Instant) {
+        let first = self.state().held_until.replace(until).is_none();
+        if first {
+            let machine = self.clone();
+            self.0.node.spawn(async move { machine.keep().await });
+        }
+    }
+
+    async fn keep(&self) {
+        loop {
+            let Some(until) = self.state().held_until else { return };
+            sleep_until(until).await;
+            let mut state = self.state();
+            if state.held_until == Some(until) {
+                state.held_until = None;
+                if !state.processes.is_empty() {
+                    self.0.journal.note(self.0.name, Event::Note("the keeper's lease ran out".into()));
+                }
+                drop(state);
+                self.kill_all();
+                return;
+            }
+        }
+    }
+
+    fn spawn(&self, spawn: &Spawn, life: Life) -> SimProcess {
+        let acts = (self.0.script)(spawn);
+        let (signals, signalled) = watch::channel(None);
+        let (pipe, output) = mpsc::channel(PIPE);
+        let (exit, exited) = watch::channel(None);
+        let number = {
+            let mut state = self.state();
+            state.made += 1;
+            let number = state.made;
+            state.processes.insert(number, signals.clone());
+            number
+        };
+        self.0.journal.note(self.0.name, Event::Spawned(spawn.task_id.clone(), spawn.attempt));
+        let body = Body { machine: self.clone(), signalled, pipe, stubborn: false, child: None };
+        let (task, attempt) = (spawn.task_id.clone(), spawn.attempt);
+        self.0.node.spawn(body.live(acts, number, task, attempt, exit));
+        SimProcess { signals, output, exited, life }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl SimAgents {
-    /// Agents that do what `script` says for each spawn.
-    pub fn new(script: impl Fn(&Spawn) -> Vec<Act> + Send + Sync + 'static) -> Self {
-        Self { script: Arc::new(script), table: Table::default() }
+/// A process as the kernel sees it.
+struct Body {
+    machine: Machine,
+    signalled: watch::Receiver<Option<Signal>>,
+    pipe: mpsc::Sender<(Stream, Bytes)>,
+    stubborn: bool,
+    child: Option<Duration>,
+}
+
+impl Body {
+    async fn live(
+        mut self,
+        acts: Vec<Act>,
+        number: u64,
+        task: TaskId,
+        attempt: u32,
+        exit: watch::Sender<Option<Exit>>,
+    ) {
+        let mut signalled = self.signalled.clone();
+        let status = self.script(acts).await;
+        let by_itself = signalled.borrow_and_update().is_none();
+        if let Some(child) = self.child {
+            // The keeper gives what holds the pipe a second; SIGKILL to the group ends it sooner.
+            let killed = signalled.wait_for(|signal| *signal == Some(Signal::Kill));
+            tokio::select! {
+                biased;
+                _ = killed => {}
+                () = sleep(child.min(Duration::from_secs(1))) => {}
+            }
+        }
+        let shared = self.machine.0.clone();
+        shared.journal.note(shared.name, Event::Gone { task, attempt, status, by_itself });
+        self.machine.state().processes.remove(&number);
+        exit.send_replace(Some(Exit { status, survivors_killed: self.child.is_some() }));
+        shared.gone.send_replace(());
     }
 
-    /// The processes that live.
-    pub const fn table(&self) -> &Table {
-        &self.table
+    async fn script(&mut self, acts: Vec<Act>) -> ExitStatus {
+        for act in acts {
+            let mut signalled = self.signalled.clone();
+            let act = tokio::select! {
+                biased;
+                status = ended_by(&mut signalled, self.stubborn) => return status,
+                ended = self.act(act) => ended,
+            };
+            if let Some(status) = act {
+                return status;
+            }
+        }
+        ExitStatus::Code(0)
     }
+
+    async fn act(&mut self, act: Act) -> Option<ExitStatus> {
+        match act {
+            Act::Print(text) => _ = self.pipe.send((Stream::Stdout, text)).await,
+            Act::Complain(text) => _ = self.pipe.send((Stream::Stderr, text)).await,
+            Act::Wait(time) => sleep(time).await,
+            Act::Chatter(every) => loop {
+                sleep(every).await;
+                let _ = self.pipe.send((Stream::Stdout, Bytes::from_static(b"still here\n"))).await;
+            },
+            Act::IgnoreTerm => self.stubborn = true,
+            Act::LeaveChild(time) => self.child = Some(time),
+            Act::CrashWorker => (self.machine.0.crash)(),
+            Act::Exit(code) => return Some(ExitStatus::Code(code)),
+            Act::Die(signal) => return Some(ExitStatus::Signal(signal)),
+        }
+        None
+    }
+}
+
+/// Waits for a signal that ends the process.
+async fn ended_by(signalled: &mut watch::Receiver<Option<Signal>>, stubborn: bool) -> ExitStatus {
+    let signal = signalled.wait_for(|signal| match signal {
+        Some(Signal::Kill) => true,
+        Some(Signal::Terminate) => !stubborn,
+        None => false,
+    });
+    match signal.await.map(|signal| *signal) {
+        Ok(Some(Signal::Terminate)) => ExitStatus::Signal(15),
+        _ => ExitStatus::Signal(9),
+    }
+}
+
+/// The agents port of one life of a worker.
+#[derive(Clone)]
+pub struct SimAgents {
+    machine: Machine,
+    life: Life,
 }
 
 impl Agents for SimAgents {
     type Process = SimProcess;
 
     async fn spawn(&self, spawn: Spawn) -> Result<SimProcess, String> {
-        let me = (spawn.task_id.clone(), spawn.attempt);
-        let acts = (self.script)(&spawn).into();
-        assert!(self.table.lock().insert(me.clone()), "{me:?} was spawned twice");
-        let table = self.table.clone();
-        Ok(SimProcess { acts, busy_until: Instant::now(), stubborn: false, signal: None, me, table })
+        sleep(SPAWNING).await;
+        Ok(self.machine.spawn(&spawn, self.life.clone()))
     }
 
-    fn hold_until(&self, _: Instant) {}
+    fn hold_until(&self, until: Instant) {
+        self.machine.hold_until(until);
+    }
 }
 
-/// A simulated process.
+/// A process as its worker sees it.
 pub struct SimProcess {
-    acts: VecDeque<Act>,
-    busy_until: Instant,
-    stubborn: bool,
-    signal: Option<Signal>,
-    me: (TaskId, u32),
-    table: Table,
-}
-
-impl SimProcess {
-    fn exit(&self, status: ExitStatus) -> ProcessEvent {
-        self.table.lock().remove(&self.me);
-        ProcessEvent::Exited(Exit { status, survivors_killed: false })
-    }
+    signals: watch::Sender<Option<Signal>>,
+    output: mpsc::Receiver<(Stream, Bytes)>,
+    exited: watch::Receiver<Option<Exit>>,
+    life: Life,
 }
 
 impl Process for SimProcess {
     async fn next(&mut self) -> ProcessEvent {
-        loop {
-            match self.signal {
-                Some(Signal::Kill) => return self.exit(ExitStatus::Signal(9)),
-                Some(Signal::Terminate) if !self.stubborn => return self.exit(ExitStatus::Signal(15)),
-                _ => {}
-            }
-            sleep_until(self.busy_until).await;
-            match self.acts.pop_front() {
-                Some(Act::Print(text)) => return ProcessEvent::Output(Stream::Stdout, text.as_bytes().into()),
-                Some(Act::Complain(text)) => return ProcessEvent::Output(Stream::Stderr, text.as_bytes().into()),
-                Some(Act::Wait(time)) => self.busy_until += time,
-                Some(Act::IgnoreTerm) => self.stubborn = true,
-                Some(Act::Exit(code)) => return self.exit(ExitStatus::Code(code)),
-                None => return self.exit(ExitStatus::Code(0)),
-            }
+        // The pipe ends when the process is gone, and then its end is known.
+        if let Some((stream, bytes)) = self.output.recv().await {
+            return ProcessEvent::Output(stream, bytes);
+        }
+        match self.exited.wait_for(Option::is_some).await.map(|exit| exit.clone()) {
+            Ok(Some(exit)) => ProcessEvent::Exited(exit),
+            _ => std::future::pending().await,
         }
     }
 
     fn signal(&mut self, signal: Signal) {
         // SIGKILL is never taken back by a SIGTERM that comes after it.
-        if self.signal != Some(Signal::Kill) {
-            self.signal = Some(signal);
-        }
+        self.signals.send_if_modified(|sent| {
+            let stronger = *sent != Some(Signal::Kill);
+            if stronger {
+                *sent = Some(signal);
+            }
+            stronger
+        });
     }
 }
 
 impl Drop for SimProcess {
     fn drop(&mut self) {
-        self.table.lock().remove(&self.me);
+        if self.life.goes_on() {
+            self.signal(Signal::Kill);
+        }
     }
 }

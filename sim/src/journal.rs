@@ -57,6 +57,14 @@ impl Journal {
         ask(&mut self.state().oracle)
     }
 
+    /// The simulation is over: what has not come by now is missing.
+    pub fn finish(&self) {
+        let mut state = self.state();
+        if state.violation.is_none() {
+            state.violation = state.oracle.finish().err();
+        }
+    }
+
     /// What was found first.
     pub fn violation(&self) -> Option<Violation> {
         self.state().violation.clone()

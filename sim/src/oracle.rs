@@ -18,6 +18,15 @@ impl fmt::Display for Violation {
     }
 }
 
+impl Violation {
+    /// The world ended in a panic.
+    pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        let said = panic.downcast_ref::<String>().cloned();
+        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Self { guarantee: 0, what: format!("something panicked: {}", said.unwrap_or_default()) }
+    }
+}
+
 /// See the module's words.
 #[derive(Debug, Default)]
 pub struct Oracle {}

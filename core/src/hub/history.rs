@@ -3,6 +3,7 @@
 
 use super::segment::{Filter, Origin, Segment};
 use crate::id::UpdateId;
+use baton_probe::{Mark, Mutant, hit, hit_if, is};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -62,6 +63,7 @@ impl History {
         let count = segment.as_ref().map_or(0, |s| s.len());
         let mut slot = Slot { last_id, count, origin: Some(origin), segment };
         while let Some(joined) = self.slots.back().and_then(|before| before.joined(&slot)) {
+            hit(Mark::HistoryJoined);
             self.slots.pop_back();
             slot = joined;
         }
@@ -71,6 +73,10 @@ impl History {
     /// What comes after `id`; `None` if nothing has yet.
     pub fn read_after(&self, id: UpdateId) -> Option<Stretch> {
         let slot = self.slots.get(self.index_after(id))?;
+        if slot.segment.is_none() && is(Mutant::EvictedSkipped) {
+            return None;
+        }
+        hit_if(slot.origin.is_none() && id > UpdateId::default(), Mark::ResumedAfterExpiry);
         Some(match (&slot.segment, &slot.origin) {
             (Some(segment), _) => Stretch::Here(segment.clone(), segment.count_through(id)),
             (None, Some(origin)) => {
@@ -88,6 +94,10 @@ impl History {
     pub fn evict(&mut self, last_id: UpdateId) {
         let index = self.slots.partition_point(|slot| slot.last_id < last_id);
         if let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.origin.is_some()) {
+            if is(Mutant::HistoryUnbounded) {
+                return;
+            }
+            hit(Mark::HistoryEvicted);
             slot.segment = None;
         }
     }

@@ -69,31 +69,62 @@ impl Hub {
 mod tests {
     use crate::hub::{Hub, HubConfig, Input};
     use crate::id::{TaskId, UpdateId};
-    use crate::log::{Delivered, Topic, Values};
+    use crate::log::{Delivered, Offset, Topic, Values};
     use crate::record::{Kind, ProgressRecord};
     use crate::time::{Instant, Now, Timestamp};
     use std::time::Duration;
+
+    fn now(hours: u64) -> Now {
+        let since = Duration::from_hours(hours);
+        Now { mono: Instant::from_start(since), wall: Timestamp::from_millis(0).plus(since) }
+    }
+
+    fn tell(hub: &mut Hub, topic: Topic, offset: Offset, key: &str, value: Vec<u8>, now: Now) {
+        let (key, values) = (key.to_owned().into(), Values::one(value));
+        hub.handle(
+            Input::Records(Delivered { topic, partition: 0, base_offset: offset, at: now.wall, key, values }),
+            now,
+        );
+        while hub.poll().is_some() {}
+    }
+
+    fn update(id: &TaskId, seq: u64, kind: Kind) -> Vec<u8> {
+        ProgressRecord::new(id, UpdateId { attempt: 1, seq }, kind, Timestamp::default(), "x").write()
+    }
 
     /// The order in which segments leave memory is known to no look from outside.
     #[test]
     fn nothing_is_noted_of_segments_that_are_gone() {
         let mut hub = Hub::new(HubConfig::default());
-        for task in 0..500u64 {
+        for task in 0..500 {
             let name = format!("t{task}");
-            let id: TaskId = name.parse().unwrap();
-            let since = Duration::from_hours(2 * task);
-            let now = Now { mono: Instant::from_start(since), wall: Timestamp::from_millis(0).plus(since) };
+            let id = name.parse().unwrap();
             for seq in 1..=20 {
                 let kind = if seq == 20 { Kind::Done } else { Kind::Line };
-                let value = ProgressRecord::new(&id, UpdateId { attempt: 1, seq }, kind, now.wall, "x").write();
-                let (topic, key, values) = (Topic::Progress, name.clone().into(), Values::one(value));
-                let base_offset = task * 20 + seq;
-                let records = Delivered { topic, partition: 0, base_offset, at: now.wall, key, values };
-                hub.handle(Input::Records(records), now);
+                tell(&mut hub, Topic::Progress, task * 20 + seq, &name, update(&id, seq, kind), now(2 * task));
             }
-            hub.handle(Input::Timeout, now);
-            while hub.poll().is_some() {}
+            hub.handle(Input::Timeout, now(2 * task));
         }
         assert!(hub.resident.len() <= 1024, "{} of {} tasks", hub.resident.len(), hub.tasks.len());
+    }
+
+    /// Whether they go when their time is over, or a day after their end as memory is short.
+    #[test]
+    fn nothing_is_noted_of_tasks_that_are_gone() {
+        for (history_memory, hours) in [(1 << 30, 200), (0, 30)] {
+            let mut hub = Hub::new(HubConfig { history_memory, ..HubConfig::default() });
+            for n in 0..5000 {
+                let name = format!("t{n}");
+                let task = format!(r#"{{"task_id": "{name}", "project": "p", "type": "t"}}"#);
+                tell(&mut hub, Topic::Tasks, n, &name, task.into_bytes(), now(0));
+                tell(&mut hub, Topic::Progress, n, &name, update(&name.parse().unwrap(), 1, Kind::Done), now(0));
+            }
+            hub.handle(Input::Timeout, now(hours));
+            hub.handle(Input::Timeout, now(hours));
+            let noted = [hub.by_submission.len(), hub.ended.len(), hub.timers.len()];
+            assert_eq!(noted, [hub.tasks.len(); 3], "{history_memory}");
+            assert!(hub.with_params.len() <= hub.tasks.len() && hub.tasks.len() < 5000, "{history_memory}");
+            assert_eq!(hub.tasks_bytes, hub.tasks.values().map(|task| task.weight).sum::<usize>());
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::problem::Problem;
 use crate::record::{ControlRecord, Kind, ProgressRecord, TaskRecord, Unreadable};
 use crate::time::{Instant, Now, Timestamp};
 use asked::Asked;
+use baton_probe::{Mark, Mutant, hit, hit_if, is};
 use history::History;
 use segment::{SegmentBuilder, read_for};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -232,7 +233,7 @@ impl Hub {
 
     /// Whether everything that was on the log at the start is known.
     pub fn ready(&self) -> bool {
-        self.behind.is_empty()
+        self.behind.is_empty() || is(Mutant::ReadyTooSoon)
     }
 
     /// The gauge that counts history in memory; rebuilt segments weigh on it too.
@@ -249,9 +250,14 @@ impl Hub {
     pub fn admit(&self, record: &TaskRecord) -> Result<Admission, Problem> {
         let known = self.tasks.get(&record.task_id);
         if let Some(asked) = known.and_then(|task| task.asked.as_ref()) {
-            return if asked.is_asked_by(record) { Ok(Admission::Known) } else { Err(Problem::key_reused()) };
+            if asked.is_asked_by(record) {
+                return Ok(Admission::Known);
+            }
+            hit(Mark::KeyReused);
+            return Err(Problem::key_reused());
         }
         if !self.ready() {
+            hit(Mark::RefusedBeforeReady);
             return Err(Problem::unavailable("the API is still reading the log", Duration::from_secs(1)));
         }
         if known.is_some_and(|task| task.history.filter().last().is_some()) {
@@ -260,7 +266,8 @@ impl Hub {
             let detail = "this key's task is known, but not what it was asked; try again, or send a new key";
             return Err(Problem::unavailable(detail, Duration::from_secs(1)));
         }
-        if self.queued >= self.config.max_queued {
+        if self.queued >= self.config.max_queued && !is(Mutant::QueueUnbounded) {
+            hit(Mark::RefusedAsFull);
             let detail = format!("{} tasks are waiting, as many as may", self.queued);
             return Err(Problem::too_many(detail, Duration::from_secs(5)));
         }
@@ -277,14 +284,17 @@ impl Hub {
         let task = self.tasks.get(id).ok_or_else(|| Problem::no_such_task(id.as_str()))?;
         match &task.ended {
             Some(end) => Err(Problem::already_ended(id.as_str(), &end.update)),
-            None if task.stop_asked => Ok(StopAdmission::Known),
+            None if task.stop_asked => {
+                hit(Mark::SecondStop);
+                Ok(StopAdmission::Known)
+            }
             None => Ok(StopAdmission::Append),
         }
     }
 
     /// What a watcher reads who has read up to `after`; [`UpdateId::default`] is before the first.
     pub fn read(&self, id: &TaskId, after: UpdateId) -> Read {
-        let Some(task) = self.tasks.get(id) else { return Read::Unknown };
+        let Some(task) = self.known(id) else { return Read::Unknown };
         match task.history.read_after(after) {
             Some(stretch) => Read::Stretch(stretch),
             None if task.ended.is_some() => Read::End,
@@ -294,6 +304,7 @@ impl Hub {
 
     /// Makes again what left memory. `deliveries` are what the log still has of the range.
     pub fn rebuild(id: &TaskId, recall: &Recall, deliveries: &[Delivered], gauge: &Gauge) -> Segment {
+        hit(Mark::HistoryReadBack);
         let mut builder = SegmentBuilder::new(recall.origin.before);
         let mut taken = 0;
         for delivery in deliveries {
@@ -303,6 +314,7 @@ impl Hub {
             }
         }
         if taken == 0 && recall.count > 0 {
+            hit(Mark::HistoryGone);
             builder.push_truncated(recall.last_id, deliveries.last().map_or_else(Timestamp::default, |d| d.at));
         }
         builder.build(gauge)
@@ -310,8 +322,12 @@ impl Hub {
 
     /// The task as clients see it.
     pub fn view(&self, id: &TaskId) -> Option<TaskView> {
-        let task = self.tasks.get(id)?;
+        let task = self.known(id)?;
         Some(TaskView { params: task.asked.as_ref().and_then(Asked::params), ..view_of(id, task) })
+    }
+
+    fn known(&self, id: &TaskId) -> Option<&Task> {
+        self.tasks.get(id).filter(|task| !(task.is_waiting() && is(Mutant::QueuedUnknown)))
     }
 
     /// The tasks that are asked for, the newest first, without their params.
@@ -356,6 +372,7 @@ impl Hub {
             return; // the first record of an id is the task; a second is the same POST once more
         }
         task.asked = Some(Asked::new(record));
+        hit_if(!task.is_waiting(), Mark::UpdateBeforeTask);
         let old = std::mem::replace(&mut task.listed, listed.clone());
         let (waiting, place) = (task.is_waiting(), task.place_by_params());
         self.by_submission.remove(&old);
@@ -509,6 +526,7 @@ impl Hub {
     fn expire(&mut self, id: &TaskId) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         let Some((end, last)) = task.ended.as_mut().zip(task.history.filter().last()) else { return };
+        hit(Mark::HistoryExpired);
         end.expired = true;
         let mut builder = SegmentBuilder::default();
         let kind = match end.status {
@@ -530,6 +548,7 @@ impl Hub {
 
     fn forget(&mut self, id: &TaskId) {
         let Some(task) = self.tasks.remove(id) else { return };
+        hit(Mark::TaskForgotten);
         self.by_submission.remove(&task.listed);
         self.with_params.remove(&task.place_by_params());
         if let Some(end) = &task.ended {

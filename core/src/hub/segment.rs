@@ -7,6 +7,7 @@ use crate::log::{Offset, Partition};
 use crate::process::Stream;
 use crate::record::{Kind, ProgressRecord, Unreadable};
 use crate::time::Timestamp;
+use baton_probe::{Mark, Mutant, hit, is};
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use std::io::Write as _;
@@ -86,14 +87,21 @@ impl Filter {
         // One id stands above all others, and nothing can come after it: hence not `last + 1`.
         let late = id <= last || id.seq < expected;
         let terminal = record.kind.is_some_and(Kind::is_terminal);
-        if self.ended || (late && !terminal) {
+        let is_stale = id.attempt < last.attempt;
+        if self.ended || (late && !terminal && !(is_stale && is(Mutant::StaleLinesShown))) {
+            hit(match (self.ended, is_stale) {
+                (true, _) => Mark::DroppedAfterEnd,
+                (false, true) => Mark::StaleLineDropped,
+                (false, false) => Mark::RepeatedLineDropped,
+            });
             return Verdict::Drop;
         }
         if late {
+            hit(Mark::LateTerminalTaken);
             // There is one terminal update on the log, whatever numbers someone else has made up before it.
             id = UpdateId { seq: last.seq.saturating_add(1), ..last };
             self.last = Some(id);
-            self.ended = true;
+            self.ended = terminal;
             return Verdict::Take { id, gap: false };
         }
         let gap = id.seq > expected || attempt > last.attempt.saturating_add(1);
@@ -229,7 +237,11 @@ impl Segment {
 
     /// How many of its updates stand at or before `id`.
     pub fn count_through(&self, id: UpdateId) -> usize {
-        self.updates.partition_point(|u| u.id <= id)
+        match self.updates.partition_point(|u| u.id <= id) {
+            count @ 1.. if is(Mutant::CursorAhead) => count + 1,
+            count @ 1.. if is(Mutant::CursorBehind) => count - 1,
+            count => count,
+        }
     }
 
     /// The frames from update number `first` on.
@@ -378,7 +390,8 @@ impl SegmentBuilder {
     pub fn push(&mut self, record: &ProgressRecord<'_>, logged_at: Timestamp) -> bool {
         let Verdict::Take { id, gap } = self.filter.judge(record) else { return false };
         let at = record.at.unwrap_or(logged_at);
-        if gap {
+        if gap && !is(Mutant::GapUntold) {
+            hit(Mark::GapTold);
             self.push_truncated(UpdateId { seq: id.seq - 1, ..id }, at);
         }
         let rest = Rest {

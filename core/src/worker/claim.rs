@@ -7,6 +7,7 @@ use crate::ledger::Ledger;
 use crate::log::{Batch, Committed, Epoch, Offset, Partition, Step};
 use crate::record::TaskRecord;
 use crate::time::{Instant, Timestamp};
+use baton_probe::{Mark, Mutant, hit, hit_if, is};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -118,6 +119,10 @@ impl Claim {
     /// A record was read at `offset`. Returns whether it is still to be dealt with.
     pub fn read(&mut self, offset: Offset) -> bool {
         if offset > self.next {
+            if is(Mutant::GapStops) {
+                return false;
+            }
+            hit(Mark::GapPassed);
             // Offsets have gaps where the log keeps its own marks: nothing to wait for.
             self.holes.insert(self.next, offset);
             self.pass_holes();
@@ -142,6 +147,7 @@ impl Claim {
     /// All STOPs are known that were on the log as it began.
     pub fn caught_up(&mut self) {
         if self.phase == Phase::CatchingUp {
+            hit_if(!self.waiting.is_empty(), Mark::HeldForStops);
             self.phase = Phase::Open;
         }
     }
@@ -168,13 +174,15 @@ impl Claim {
     }
 
     /// Whether anything that waits here may begin or end.
-    pub const fn may_begin(&self) -> bool {
-        matches!(self.phase, Phase::Open)
+    pub fn may_begin(&self) -> bool {
+        matches!(self.phase, Phase::Open) || (self.phase == Phase::CatchingUp && is(Mutant::StopsNotAwaited))
     }
 
     /// Whether what waits at `offset` may begin or end: it is the oldest here, or the ledger's text has room.
     pub fn has_room(&self, offset: Offset) -> bool {
-        offset == self.ledger.watermark() || self.ledger.has_room_for(1)
+        let has_room = offset == self.ledger.watermark() || self.ledger.has_room_for(1);
+        hit_if(!has_room, Mark::LedgerFull);
+        has_room
     }
 
     /// Goes with the next step.
@@ -190,10 +198,14 @@ impl Claim {
             return None;
         }
         self.pass_holes();
+        let ends_first =
+            is(Mutant::CommitBeforeTerminal) && self.thens.iter().any(|then| matches!(then, Then::Report(_)));
+        let batches = if ends_first { Vec::new() } else { std::mem::take(&mut self.batches) };
+        self.changed = ends_first;
         let step = Step {
             partition: self.partition,
             epoch: self.epoch,
-            batches: std::mem::take(&mut self.batches),
+            batches,
             committed: Committed { offset: self.ledger.watermark(), metadata: self.ledger.write() },
         };
         self.in_flight = Some((step.clone(), std::mem::take(&mut self.thens)));
@@ -209,7 +221,16 @@ impl Claim {
     /// The step in flight, to be asked for again.
     pub fn step_again(&mut self) -> Option<Step> {
         self.step_again_at = None;
-        self.in_flight.as_ref().map(|(step, _)| step.clone())
+        let (step, _) = self.in_flight.as_mut()?;
+        hit(Mark::StepAskedAgain);
+        if is(Mutant::StepLosesRecords) {
+            step.batches.clear();
+        }
+        let step = step.clone();
+        if is(Mutant::StepTwice) {
+            self.add(step.batches.clone(), []);
+        }
+        Some(step)
     }
 
     /// Whether nothing runs, and nothing is left to commit.
@@ -224,6 +245,7 @@ impl Claim {
         let roomy = tasks <= READ_AHEAD_TASKS / 2 && bytes <= READ_AHEAD_BYTES / 2;
         let pause = if self.paused { !roomy } else { full };
         (pause != self.paused).then(|| {
+            hit_if(pause, Mark::ReadingPaused);
             self.paused = pause;
             pause
         })

@@ -20,6 +20,7 @@ use crate::retry::Backoff;
 use crate::run::{Ending, Input as RunInput, Outcome, RunSpec};
 use crate::time::{Instant, Now, Timestamp};
 use crate::types::TaskTypes;
+use baton_probe::{Mark, Mutant, hit, hit_if, is};
 use claim::{Claim, Phase, Then, Waiting, What};
 use records::{MAX_UNREADABLE, Terminal, started, unreadable_letter};
 use seen::Stops;
@@ -254,18 +255,22 @@ impl Worker {
                 // A STOP that the last owner heard may not have come here yet.
                 self.effects.push_back(Effect::CatchUp);
             }
-            Err(bad) => self.effects.push_back(Effect::Unusable(partition, bad.to_string())),
+            Err(bad) => {
+                hit(Mark::LedgerUnusable);
+                self.effects.push_back(Effect::Unusable(partition, bad.to_string()));
+            }
         }
     }
 
     /// What waits can wait elsewhere; what runs is handed back, and the claim is released when that is committed.
     fn on_revoked(&mut self, partition: Partition) {
-        let Some(claim) = self.claims.get_mut(&partition) else {
+        let Some(claim) = self.claims.get_mut(&partition).filter(|_| !is(Mutant::RevokedKeepsRunning)) else {
             self.effects.push_back(Effect::Release(partition));
             return;
         };
         claim.phase = Phase::Revoked;
         for run in claim.running.values() {
+            hit(Mark::ClaimRevokedWhileRunning);
             self.effects.push_back(Effect::Tell(*run, RunInput::HandBack { at_once: false }));
         }
     }
@@ -276,7 +281,8 @@ impl Worker {
         for run in claim.running.values() {
             if self.runs.get(run).is_some_and(|running| running.over) {
                 self.runs.remove(run);
-            } else {
+            } else if !is(Mutant::LostKeepsRunning) && !is(Mutant::StaleTerminal) {
+                hit(Mark::ClaimLostWhileRunning);
                 self.effects.push_back(Effect::Tell(*run, RunInput::Abandon));
             }
         }
@@ -299,10 +305,13 @@ impl Worker {
         let Some((partition, offset)) = self.places.get(id) else { return };
         let Some(claim) = self.claims.get_mut(partition) else { return };
         if let Some(run) = claim.running.get(offset) {
+            hit(Mark::StopOfRunning);
             self.effects.push_back(Effect::Tell(*run, RunInput::Stop));
         } else if let Some(waiting) = claim.waiting.get_mut(offset)
             && let What::Task(record) = &waiting.what
+            && !is(Mutant::QueuedStopForgotten)
         {
+            hit(Mark::StopOfQueued);
             waiting.what = What::Stopped(record.clone());
             claim.slotless.insert(*offset);
         }
@@ -322,18 +331,25 @@ impl Worker {
             let first = record.as_ref().is_ok_and(|record| {
                 let place = self.places.get(&record.task_id);
                 let is_open_elsewhere = place.is_some_and(|place| *place != (records.partition, offset));
-                claim.seen.first(&record.task_id, records.at) && !is_open_elsewhere
+                let is_noted = open || !is(Mutant::SeenNotRebuilt);
+                is_noted && claim.seen.first(&record.task_id, records.at) && !is_open_elsewhere
             });
             if !open {
+                hit(if offset < claim.ledger.watermark() { Mark::LookedBack } else { Mark::ReadAfterItsEnd });
                 continue;
             }
             let what = match record {
-                Ok(_) if !first => What::Again,
+                Ok(_) if !first && !is(Mutant::SecondRecordRuns) => What::Again,
                 Ok(record) => {
                     self.places.insert(record.task_id.clone(), (records.partition, offset));
                     let stopped = self.stops.concern(&record.task_id, records.at);
                     let record = Arc::new(record);
-                    if stopped { What::Stopped(record) } else { What::Task(record) }
+                    if stopped && !is(Mutant::StopsElsewhereForgotten) {
+                        hit(Mark::StopHeardFirst);
+                        What::Stopped(record)
+                    } else {
+                        What::Task(record)
+                    }
                 }
                 Err(why) => {
                     self.unreadable(records, offset, why.to_string());
@@ -352,7 +368,8 @@ impl Worker {
         running.over = true;
         let (partition, offset, attempt) = (running.partition, running.offset, running.attempt);
         let record = running.record.clone();
-        let owner = self.claims.get_mut(&partition).filter(|claim| claim.running.get(&offset) == Some(&run));
+        let is_owner = |claim: &Claim| claim.running.get(&offset) == Some(&run) || is(Mutant::StaleTerminal);
+        let owner = self.claims.get_mut(&partition).filter(|claim| is_owner(claim));
         match (owner, ending) {
             (Some(claim), Ending::Outcome(outcome)) => {
                 claim.ledger.end(offset);
@@ -365,13 +382,20 @@ impl Worker {
             }
             // Nothing may be written for a claim that is gone.
             (_, _) => {
-                self.runs.remove(&run);
+                hit(Mark::EndedWithoutClaim);
+                if !is(Mutant::SlotLeaks) {
+                    self.runs.remove(&run);
+                }
             }
         }
     }
 
     fn on_stepped(&mut self, partition: Partition, epoch: Epoch, answer: Result<(), Unstepped>, now: Now) {
-        let Some(claim) = self.claims.get_mut(&partition).filter(|claim| claim.epoch == epoch) else { return };
+        let is_of = |claim: &Claim| claim.epoch == epoch || is(Mutant::StaleAnswerCounts);
+        let Some(claim) = self.claims.get_mut(&partition).filter(|claim| is_of(claim)) else {
+            hit(Mark::StaleAnswer);
+            return;
+        };
         match answer {
             Ok(()) => {
                 self.step_backoff.reset();
@@ -388,13 +412,17 @@ impl Worker {
                     }
                 }
             }
-            Err(Unstepped::Fenced) => self.on_lost(partition),
+            Err(Unstepped::Fenced) => {
+                hit(Mark::StepFenced);
+                self.on_lost(partition);
+            }
             Err(Unstepped::ForNow) => claim.step_again_at = Some(now.mono + self.step_backoff.wait()),
         }
     }
 
     /// Another worker may have the partitions by now: nothing of them may run here any longer.
     fn let_go(&mut self) {
+        hit(Mark::LeaseRanOut);
         self.held_until = None;
         let partitions: Vec<Partition> = self.claims.keys().copied().collect();
         for partition in partitions {
@@ -425,12 +453,14 @@ impl Worker {
         }
         let grace = if at_once { Duration::ZERO } else { self.config.grace };
         self.going = Going::HandingBack(now.mono + grace + HANDED_BACK_WITHIN);
-        for run in self.runs.keys() {
+        for run in self.runs.keys().filter(|_| !is(Mutant::DrainKills)) {
+            hit(Mark::HandedBackAtDrain);
             self.effects.push_back(Effect::Tell(*run, RunInput::HandBack { at_once }));
         }
     }
 
     fn give_up(&mut self) {
+        hit(Mark::GivenUpAtDrain);
         self.going = Going::Gone;
         for run in self.runs.keys() {
             self.effects.push_back(Effect::Tell(*run, RunInput::Abandon));
@@ -456,6 +486,7 @@ impl Worker {
             }
         }
         for partition in released {
+            hit(Mark::ReleasedWhenQuiet);
             self.on_lost(partition);
             self.effects.push_back(Effect::Release(partition));
         }
@@ -477,7 +508,11 @@ impl Worker {
     /// The partitions where a run of an earlier claim still lives.
     fn dying(&self) -> BTreeSet<Partition> {
         let of_claim = |id: &RunId, run: &Running| {
-            self.claims.get(&run.partition).is_some_and(|claim| claim.running.get(&run.offset) == Some(id))
+            self.claims.get(&run.partition).is_some_and(|claim| {
+                let is_current = claim.running.get(&run.offset) == Some(id) || is(Mutant::BeginsBesideDying);
+                hit_if(!is_current, Mark::DyingHeldPartition);
+                is_current
+            })
         };
         self.runs.iter().filter(|(id, run)| !of_claim(id, run)).map(|(_, run)| run.partition).collect()
     }
@@ -493,13 +528,19 @@ impl Worker {
                 claim.ledger.end(offset);
                 let (batches, report) = match &waiting.what {
                     What::Stopped(record) | What::Task(record) => {
+                        hit_if(attempt > 0, Mark::StopOutlivedAttempt);
                         let outcome = Outcome::without_run(Kind::Stopped, None, attempt);
                         let terminal = Terminal { record, attempt, outcome };
                         self.places.remove(&record.task_id);
                         (terminal.batches(now.wall), Some(Then::Report(terminal.report(claim.partition))))
                     }
-                    What::Again => (Vec::new(), None),
+                    What::Again => {
+                        hit(Mark::SecondRecord);
+                        (Vec::new(), None)
+                    }
+                    What::Unreadable { .. } if is(Mutant::UnreadableVanishes) => (Vec::new(), None),
                     What::Unreadable { text, why } => {
+                        hit(Mark::UnreadableTask);
                         (vec![unreadable_letter(claim.partition, offset, text, why, now.wall)], None)
                     }
                 };
@@ -514,18 +555,24 @@ impl Worker {
         let Some(Waiting { what: What::Task(record), .. }) = claim.take(offset) else { return };
         let tries = claim.ledger.tries(offset);
         let max_attempts = record.max_attempts.unwrap_or(self.config.max_attempts);
-        let prepared = if tries.counted() >= max_attempts {
+        let prepared = if tries.counted().saturating_sub(is(Mutant::OneAttemptMore).into()) >= max_attempts {
+            hit(Mark::PoisonGaveUp);
             Err(format!("gave up after {} attempts: each time its worker died", tries.counted()))
         } else {
-            prepare(&self.config, &record)
+            prepare(&self.config, &record).inspect_err(|_| hit(Mark::Unrunnable))
         };
         match prepared {
             Ok((project, argv)) => {
                 let attempt = claim.ledger.begin(offset);
+                hit_if(attempt > 1, Mark::BegunAgain);
+                if is(Mutant::CommitAtStart) {
+                    claim.ledger.end(offset);
+                }
                 let run = self.next_run;
                 self.next_run += 1;
                 claim.running.insert(offset, run);
-                claim.add([started(&record.task_id, attempt, now.wall)], [Then::Counted(run)]);
+                let is_told = attempt == 1 || !is(Mutant::SecondStartUntold);
+                claim.add(is_told.then(|| started(&record.task_id, attempt, now.wall)), [Then::Counted(run)]);
                 let spec = RunSpec {
                     task_id: record.task_id.clone(),
                     kind: record.kind.clone(),
@@ -555,7 +602,12 @@ impl Worker {
 fn read_task(key: &[u8], value: &[u8]) -> Result<TaskRecord, Unreadable> {
     let record = TaskRecord::read(value)?;
     let right = key.is_empty() || key == record.task_id.as_str().as_bytes();
-    if right { Ok(record) } else { Err(Unreadable::wrong_key()) }
+    if right {
+        Ok(record)
+    } else {
+        hit(Mark::WrongKey);
+        Err(Unreadable::wrong_key())
+    }
 }
 
 /// What a run needs, or why the task can't be run: a foreign producer's was not checked by any API.

@@ -6,6 +6,7 @@ use crate::process::ExitStatus;
 use crate::record::{DeadLetter, Kind, ProgressRecord, TaskRecord};
 use crate::run::Outcome;
 use crate::time::Timestamp;
+use baton_probe::{Mutant, is};
 
 /// How much of a record that can't be read is kept in its dead letter, in bytes.
 pub(super) const MAX_UNREADABLE: usize = 64 * 1024;
@@ -96,7 +97,7 @@ impl Terminal<'_> {
         let mut update = ProgressRecord::new(id, place, outcome.kind, at, self.update()).with_exit(outcome.exit);
         update.reason = outcome.reason.as_deref().map(Into::into);
         let mut batches = vec![Batch::one(Topic::Progress, id.clone(), update.write())];
-        if outcome.kind == Kind::Failed {
+        if outcome.kind == Kind::Failed && !is(Mutant::DeadLetterMissing) {
             let letter = DeadLetter {
                 task_id: Some(id.clone()),
                 task: Some(self.record.clone()),

@@ -14,6 +14,7 @@ use baton_core::problem::Problem;
 use baton_core::record::{ControlRecord, ControlSignal, TaskRecord};
 use baton_core::submit::read_submission;
 use baton_core::types::TaskTypes;
+use baton_probe::{Mark, Mutant, hit, is};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -143,6 +144,7 @@ impl<L: Log, W: World> Api<L, W> {
         // Heard of before the hub is asked, so that what it learns meanwhile is not missed.
         let notify = key.map(|_| shared.notify(&id));
         if shared.hub().admit(&record)? == Admission::Known {
+            hit(Mark::SecondPost);
             return Ok(id);
         }
         let appended = self.append(Topic::Tasks, id.clone(), record.write()).await?;
@@ -165,7 +167,7 @@ impl<L: Log, W: World> Api<L, W> {
                     Ok(Admission::Known) => return Ok(()),
                     Err(problem) if problem.status == KEY_REUSED => return Err(problem),
                     // It is on the log, whatever a new task would be told.
-                    Ok(Admission::Append) | Err(_) => {}
+                    Ok(Admission::Append) | Err(_) => hit(Mark::KeySettled),
                 }
                 notified.await;
             }
@@ -192,16 +194,19 @@ impl<L: Log, W: World> Api<L, W> {
         let values = Values::one(value);
         let batch = Batch { topic, key: key.clone(), values: values.clone() };
         let appended = self.shared.log.append(vec![batch], Durability::Synced);
+        let delivered = |(partition, base_offset)| {
+            let at = self.shared.clock.world().wall();
+            let key = Bytes::copy_from_slice(key.as_str().as_bytes());
+            Delivered { topic, partition, base_offset, at, key, values: values.clone() }
+        };
         let why = match timeout(ACKNOWLEDGED_WITHIN, appended).await {
-            Ok(Ok(places)) => {
-                let (partition, base_offset) = places.first().copied().unwrap_or_default();
-                let at = self.shared.clock.world().wall();
-                let key = Bytes::copy_from_slice(key.as_str().as_bytes());
-                return Ok(Delivered { topic, partition, base_offset, at, key, values });
-            }
+            Ok(Ok(places)) => return Ok(delivered(places.first().copied().unwrap_or_default())),
+            Ok(Err(_)) if topic == Topic::Tasks && is(Mutant::PostAckedAnyway) => return Ok(delivered((0, 0))),
+            Ok(Err(_)) if topic == Topic::Control && is(Mutant::StopAckedAnyway) => return Ok(delivered((0, 0))),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("the log did not acknowledge within {ACKNOWLEDGED_WITHIN:?}"),
         };
+        hit(Mark::AppendRefused);
         tracing::error!(task = %key, %topic, why, "could not append");
         Err(Problem::unavailable(why, RETRY_AFTER))
     }
@@ -228,6 +233,7 @@ impl<L: Log, W: World> Api<L, W> {
                 if !matches!(self.shared.hub().read(id, after), Read::Unknown) {
                     return;
                 }
+                hit(Mark::WatchedBeforeKnown);
                 notified.await;
             }
         };
@@ -260,6 +266,10 @@ impl<L: Log, W: World> Watcher<L, W> {
             if let Some(next) = self.next_now().await? {
                 return Ok(next);
             }
+            if is(Mutant::ReplayThenSubscribe) {
+                tokio::time::sleep(Duration::from_millis(1)).await; // while what was there is on its way to the client
+                notified.set(notify.notified());
+            }
             notified.await;
         }
     }
@@ -287,6 +297,9 @@ impl<L: Log, W: World> Watcher<L, W> {
         loop {
             match hub.read(&self.id, after) {
                 Read::Stretch(Stretch::Here(segment, first)) if bytes < READ_BYTES => {
+                    if is(Mutant::SlowWatcherSkips) {
+                        segments.clear();
+                    }
                     bytes += segment.text_bytes();
                     after = segment.last_id().unwrap_or(after);
                     segments.push((segment, first));
@@ -301,9 +314,9 @@ impl<L: Log, W: World> Watcher<L, W> {
         let origin = &recall.origin;
         let log = &self.api.shared.log;
         let mut deliveries = Vec::new();
-        let mut from = origin.from;
-        while from < origin.to {
-            let page = log.read(Topic::Progress, origin.partition, from, origin.to, READ_BYTES).await?;
+        let (mut from, to) = (origin.from, origin.to - u64::from(is(Mutant::RebuiltShort)));
+        while from < to {
+            let page = log.read(Topic::Progress, origin.partition, from, to, READ_BYTES).await?;
             let Some(end) = page.last().map(Delivered::end_offset) else { break };
             from = end;
             deliveries.extend(page.into_iter().filter(|d| d.key.is_empty() || d.key == self.id.as_str().as_bytes()));
@@ -323,7 +336,7 @@ impl<L, W: World> Shared<L, W> {
 
     fn notify(&self, id: &TaskId) -> Arc<Notify> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(notify) = waiting.get(id).and_then(Weak::upgrade) {
+        if let Some(notify) = waiting.get(id).and_then(Weak::upgrade).filter(|_| !is(Mutant::WakeStolen)) {
             return notify;
         }
         // Swept when it has doubled, so that what nobody waits for any more does not pile up.

@@ -1,6 +1,7 @@
 //! What a loop does when the log is away: it asks again after a while, and goes on with everything else meanwhile.
 
 use crate::ports::LogError;
+use baton_probe::{Mark, hit};
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -28,6 +29,7 @@ impl Patience {
     pub fn note(&mut self, error: LogError, what: &str) -> Result<(), LogError> {
         match error {
             LogError::Unavailable(why) => {
+                hit(Mark::TailAskedAgain);
                 tracing::warn!(why, "{what} can't be read; trying again");
                 self.again_at = Some(Instant::now() + ASK_AGAIN_AFTER);
                 Ok(())
@@ -46,6 +48,7 @@ where
         match ask().await {
             Ok(answer) => return Ok(answer),
             Err(LogError::Unavailable(why)) => {
+                hit(Mark::LogNotThere);
                 tracing::warn!(why, "the log is not there yet; trying again");
                 sleep(ASK_AGAIN_AFTER).await;
             }

@@ -5,6 +5,7 @@ use crate::world::Clock;
 use baton_core::id::TaskId;
 use baton_core::log::{Batch, Topic, Values};
 use baton_core::run::{Effect, Ending, Input, Run, RunSpec, Unfetched};
+use baton_probe::{Mark, Mutant, hit, is};
 use std::future::Future;
 use std::pin::Pin;
 use tokio::sync::mpsc;
@@ -65,12 +66,18 @@ pub(crate) async fn run<L: Log, A: Agents, P: Projects, W: World>(
                 Effect::Append(values) => {
                     appending = Some(Box::pin(append(ports.log.clone(), task_id.clone(), values)));
                 }
-                Effect::End(ending) => return ending,
+                Effect::End(ending) => {
+                    if is(Mutant::SigtermTakenForExit) {
+                        std::mem::forget(process.take());
+                    }
+                    return ending;
+                }
             }
         }
         let input = tokio::select! {
             biased;
             input = inputs.recv(), if !orphaned => input.unwrap_or_else(|| {
+                hit(Mark::Orphaned);
                 orphaned = true;
                 Input::Abandon
             }),
@@ -94,23 +101,24 @@ pub(crate) async fn run<L: Log, A: Agents, P: Projects, W: World>(
                 }
                 Err(why) => Input::Spawned(Err(why)),
             },
-            event = next_event(&mut process), if run.wants_output() => match event {
-                ProcessEvent::Output(stream, bytes) => Input::Output(stream, bytes),
-                ProcessEvent::Exited(exit) => {
-                    process = None;
-                    tracing::debug!(status = %exit.status, survivors_killed = exit.survivors_killed, "exited");
-                    Input::Exited(exit)
-                }
-            },
+            input = next_event(&mut process), if run.wants_output() => input,
         };
+        if is(Mutant::StopAwaitsLine) && matches!(input, Input::Stop) && process.is_some() {
+            run.handle(next_event(&mut process).await, ports.clock.now());
+        }
         run.handle(input, ports.clock.now());
     }
 }
 
-async fn next_event<P: Process>(process: &mut Option<P>) -> ProcessEvent {
-    match process {
-        Some(process) => process.next().await,
-        None => std::future::pending().await,
+async fn next_event<P: Process>(process: &mut Option<P>) -> Input {
+    let Some(living) = process else { return std::future::pending().await };
+    match living.next().await {
+        ProcessEvent::Output(stream, bytes) => Input::Output(stream, bytes),
+        ProcessEvent::Exited(exit) => {
+            *process = None;
+            tracing::debug!(status = %exit.status, survivors_killed = exit.survivors_killed, "exited");
+            Input::Exited(exit)
+        }
     }
 }
 

@@ -101,6 +101,11 @@ async fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
     }
 }
 
+/// Lets everybody else go on, and the clock of a simulation too.
+async fn breathe() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
 /// The `number`th key that lands in `partition`.
 fn key_in(partition: Partition, number: usize) -> TaskId {
     let keys = (0_u32..).map(|n| format!("task-{n}"));
@@ -176,9 +181,14 @@ struct Claim {
     committed: Committed,
 }
 
-/// The next event of a member.
+/// The next event of a member, beside that its claims hold for longer.
 async fn next_event(member: &mut impl Member) -> GroupEvent {
-    soon("the next event of a member", member.next()).await.unwrap()
+    loop {
+        let event = soon("the next event of a member", member.next()).await.unwrap();
+        if !matches!(event, GroupEvent::Renewed { .. }) {
+            return event;
+        }
+    }
 }
 
 /// The next `count` claims of a member that hears of nothing else.

@@ -2,7 +2,7 @@
 
 #![allow(missing_docs, reason = "the name of a fact says it")]
 
-use super::{append, assert_in_order, at_once, key_in, long_text, next_records, soon, texts, until_caught_up};
+use super::{append, assert_in_order, at_once, breathe, key_in, long_text, next_records, soon, texts, until_caught_up};
 use crate::ports::{Log, Tail, TailEvent, TailFrom};
 use baton_core::log::Topic;
 use baton_core::time::Timestamp;
@@ -169,7 +169,7 @@ pub async fn a_dropped_next_of_a_tail_loses_nothing<L: Log>(log: L) {
                     TailEvent::Records(batches) => found.extend(texts(&batches)),
                     TailEvent::CaughtUp => caught_up += 1,
                 },
-                None => tokio::task::yield_now().await,
+                None => breathe().await,
             }
         }
         assert_eq!(caught_up, 1);

@@ -1,0 +1,119 @@
+//! Fetches partitions from their leaders: one long poll at each broker. What comes is never given twice.
+
+use super::super::cluster::BROKERS;
+use super::super::wire::{Broker, Request, Response};
+use super::{Client, FETCH_BYTES, FETCHED_WITHIN, RETRY_AFTER, Task};
+use baton_core::log::{Delivered, Offset, Partition, Topic};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
+
+/// How many answers may wait to be taken.
+const ANSWERS: usize = 4;
+/// How long a broker's poller that has nothing to do waits before it looks at the leaders again.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
+
+/// Where partitions are read from next, shared with the pollers.
+#[derive(Clone)]
+pub(super) struct Positions {
+    topic: Topic,
+    at: Arc<Mutex<BTreeMap<Partition, Offset>>>,
+    changed: Arc<Notify>,
+}
+
+impl Positions {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Partition, Offset>> {
+        self.at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads a partition from here on.
+    pub fn seek(&self, partition: Partition, offset: Offset) {
+        self.lock().insert(partition, offset);
+        self.changed.notify_waiters();
+    }
+
+    /// Reads a partition no longer.
+    pub fn remove(&self, partition: Partition) {
+        self.lock().remove(&partition);
+        self.changed.notify_waiters();
+    }
+
+    fn advance(&self, partition: Partition, offset: Offset) {
+        if let Some(at) = self.lock().get_mut(&partition) {
+            *at = (*at).max(offset);
+        }
+    }
+}
+
+/// What a poller got: records, and how far each partition was read.
+pub(super) struct Fetched {
+    pub records: Vec<Delivered>,
+    pub ends: Vec<(Topic, Partition, Offset)>,
+}
+
+/// See the module's words.
+pub(super) struct Fetcher {
+    pub positions: Positions,
+    pub fetched: mpsc::Receiver<Fetched>,
+    _pollers: Vec<Task>,
+}
+
+impl Fetcher {
+    pub fn new(client: &Arc<Client>, topic: Topic, from: BTreeMap<Partition, Offset>) -> Self {
+        let positions = Positions { topic, at: Arc::new(Mutex::new(from)), changed: Arc::default() };
+        let (sender, fetched) = mpsc::channel(ANSWERS);
+        let pollers = (0..BROKERS)
+            .map(|broker| Task::spawn(poll(client.clone(), broker, positions.clone(), sender.clone())))
+            .collect();
+        Self { positions, fetched, _pollers: pollers }
+    }
+}
+
+async fn poll(client: Arc<Client>, broker: Broker, positions: Positions, sender: mpsc::Sender<Fetched>) {
+    let topic = positions.topic;
+    if client.leaders().is_empty() {
+        client.refresh().await;
+    }
+    loop {
+        let changed = positions.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let led = |partition: &Partition| client.leaders().get(&(topic, *partition)) == Some(&broker);
+        let all: Vec<(Partition, Offset)> = positions.lock().iter().map(|(p, at)| (*p, *at)).collect();
+        let orphans = all.iter().any(|(partition, _)| !client.leaders().contains_key(&(topic, *partition)));
+        let from: Vec<_> = all.into_iter().filter(|(p, _)| led(p)).map(|(p, at)| (topic, p, at)).collect();
+        if from.is_empty() {
+            let wait = if orphans { RETRY_AFTER } else { LOOK_AGAIN };
+            tokio::select! {
+                biased;
+                () = changed => {}
+                () = sleep(wait) => if orphans { client.refresh().await },
+            }
+            continue;
+        }
+        let request = Request::Fetch { from: from.clone(), max_bytes: FETCH_BYTES };
+        let answer = tokio::select! {
+            biased;
+            // Other partitions are to be read: this poll does not know of them.
+            () = changed => continue,
+            answer = client.ask(broker, request, FETCHED_WITHIN) => answer,
+        };
+        match answer {
+            Some(Response::Fetched(records, ends)) => {
+                for (_, partition, end) in &ends {
+                    positions.advance(*partition, *end);
+                }
+                if sender.send(Fetched { records, ends }).await.is_err() {
+                    return;
+                }
+            }
+            Some(Response::Done) => {}
+            _ => {
+                sleep(RETRY_AFTER).await;
+                client.refresh().await;
+            }
+        }
+    }
+}

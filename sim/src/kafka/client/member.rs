@@ -1,0 +1,363 @@
+//! A member of a group: joins, keeps its session alive, gives claims up when it is asked to, and loses them when it can't
+//! prove that they hold.
+
+use super::super::group::REBALANCE_TIMEOUT;
+use super::super::wire::{Error, Membership, Request, Response};
+use super::fetcher::{Fetched, Fetcher, Positions};
+use super::steps::{Claims, SimSteps, Stepper};
+use super::{ANSWERED_WITHIN, Client, RETRY_AFTER, Task};
+use baton_core::log::{Committed, Epoch, Offset, Partition, Topic};
+use baton_runtime::ports::{GroupEvent, LogError, Member};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// How often a member says that it is there.
+const HEARTBEAT: Duration = Duration::from_millis(1500);
+/// So long before its session can end at the coordinator a member takes its claims for lost.
+const MARGIN: Duration = Duration::from_secs(1);
+/// How long the answer to a join may take: the longest rebalance, and the way.
+const JOINED_WITHIN: Duration = REBALANCE_TIMEOUT.saturating_add(Duration::from_secs(2));
+
+/// See the module's words.
+pub struct SimMember {
+    shared: Arc<Shared>,
+    events: mpsc::UnboundedReceiver<GroupEvent>,
+    fetcher: Fetcher,
+    /// What is paused, and what was given of each claim.
+    paused: BTreeSet<Partition>,
+    given: BTreeMap<Partition, (Epoch, Offset)>,
+    ready: VecDeque<GroupEvent>,
+    steps: SimSteps,
+    _tasks: Vec<Task>,
+}
+
+struct Shared {
+    client: Arc<Client>,
+    group: String,
+    lookback: Duration,
+    state: Mutex<State>,
+    claims: Claims,
+    events: mpsc::UnboundedSender<GroupEvent>,
+    /// The member is to join (again).
+    join: Notify,
+    /// It is to say at once that it is there.
+    beat: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    membership: Option<Membership>,
+    held_until: Option<Instant>,
+    /// When the last heartbeat left that found no rebalance.
+    calm_at: Option<Instant>,
+    /// Claims that it was asked to give up.
+    revoked: BTreeSet<Partition>,
+}
+
+impl SimMember {
+    pub(super) fn join(client: Arc<Client>, group: String, lookback: Duration) -> Self {
+        let (sender, events) = mpsc::unbounded_channel();
+        let fetcher = Fetcher::new(&client, Topic::Tasks, BTreeMap::new());
+        let claims = Claims::default();
+        let shared = Arc::new(Shared {
+            client: client.clone(),
+            group: group.clone(),
+            lookback,
+            state: Mutex::default(),
+            claims: claims.clone(),
+            events: sender,
+            join: Notify::new(),
+            beat: Notify::new(),
+        });
+        let (steps, stepping) = Stepper::begin(client, group, claims);
+        let tasks =
+            vec![Task::spawn(shared.clone().join_always()), Task::spawn(shared.clone().beat_always()), stepping];
+        Self {
+            shared,
+            events,
+            fetcher,
+            paused: BTreeSet::new(),
+            given: BTreeMap::new(),
+            ready: VecDeque::new(),
+            steps,
+            _tasks: tasks,
+        }
+    }
+
+    fn positions(&self) -> &Positions {
+        &self.fetcher.positions
+    }
+
+    /// An event from the coordinator's side, as the worker hears it.
+    fn take(&mut self, event: GroupEvent) {
+        match &event {
+            GroupEvent::Claimed { partition, epoch, committed } => {
+                // The place to read from came with it.
+                let from = self.shared.claims.start(*partition).unwrap_or(committed.offset);
+                self.given.insert(*partition, (*epoch, from));
+                self.paused.remove(partition);
+                self.positions().seek(*partition, from);
+            }
+            GroupEvent::Revoke { partition } | GroupEvent::Lost { partition } => {
+                self.given.remove(partition);
+                self.positions().remove(*partition);
+            }
+            _ => {}
+        }
+        self.ready.push_back(event);
+    }
+
+    fn take_fetched(&mut self, fetched: Fetched) {
+        for records in fetched.records {
+            let Some((_, at)) = self.given.get_mut(&records.partition) else { continue };
+            if let Some(fresh) = records.from_offset(*at) {
+                *at = fresh.end_offset();
+                self.ready.push_back(GroupEvent::Records(fresh));
+            }
+        }
+    }
+}
+
+impl Member for SimMember {
+    type Steps = SimSteps;
+
+    async fn next(&mut self) -> Result<GroupEvent, LogError> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                // What was read before a pause or a loss is not given after it.
+                let stale = match &event {
+                    GroupEvent::Records(records) => !self.given.contains_key(&records.partition),
+                    _ => false,
+                };
+                if !stale {
+                    return Ok(event);
+                }
+                continue;
+            }
+            tokio::select! {
+                biased;
+                event = self.events.recv() => match event {
+                    Some(event) => self.take(event),
+                    None => return Err(LogError::Fatal("the client is gone".into())),
+                },
+                fetched = self.fetcher.fetched.recv() => match fetched {
+                    Some(fetched) => self.take_fetched(fetched),
+                    None => return Err(LogError::Fatal("the client is gone".into())),
+                },
+            }
+        }
+    }
+
+    fn pause(&mut self, partition: Partition) {
+        self.paused.insert(partition);
+        self.positions().remove(partition);
+    }
+
+    fn resume(&mut self, partition: Partition) {
+        if self.paused.remove(&partition)
+            && let Some((_, at)) = self.given.get(&partition)
+        {
+            self.positions().seek(partition, *at);
+        }
+    }
+
+    fn release(&mut self, partition: Partition) {
+        self.given.remove(&partition);
+        self.positions().remove(partition);
+        self.shared.claims.remove(partition);
+        self.shared.state().revoked.remove(&partition);
+        self.shared.join.notify_one();
+    }
+
+    fn steps(&self) -> SimSteps {
+        self.steps.clone()
+    }
+}
+
+impl Drop for SimMember {
+    fn drop(&mut self) {
+        let client = self.shared.client.clone();
+        if !client.life.goes_on() {
+            return;
+        }
+        let member = self.shared.state().membership.take().map(|membership| membership.member);
+        if let Some(member) = member {
+            let group = self.shared.group.clone();
+            tokio::spawn(async move {
+                for _ in 0..3 {
+                    let left = client.ask_coordinator(Request::Leave(group.clone(), member), ANSWERED_WITHIN).await;
+                    if matches!(left, Some(Response::Done)) {
+                        return;
+                    }
+                    sleep(RETRY_AFTER).await;
+                }
+            });
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, event: GroupEvent) {
+        let _ = self.events.send(event);
+    }
+
+    /// All claims are gone, as far as can be known from here.
+    fn lose_all(&self) {
+        let mut state = self.state();
+        (state.membership, state.held_until, state.calm_at) = (None, None, None);
+        state.revoked.clear();
+        drop(state);
+        for partition in self.claims.clear() {
+            self.say(GroupEvent::Lost { partition });
+        }
+        self.join.notify_one();
+    }
+
+    fn hold(&self, until: Instant) {
+        let mut state = self.state();
+        let later = state.held_until.is_none_or(|held| held < until);
+        if later && state.membership.is_some() {
+            state.held_until = Some(until);
+            drop(state);
+            self.say(GroupEvent::Renewed { until });
+        }
+    }
+
+    /// Joins whenever that is asked for: at first, when another generation is made, when a claim was given up.
+    async fn join_always(self: Arc<Self>) {
+        loop {
+            match self.join_once().await {
+                Ok(revoked) if revoked => {}
+                Ok(_) => self.join.notified().await,
+                Err(()) => sleep(RETRY_AFTER).await,
+            }
+        }
+    }
+
+    /// Returns whether it must join once more at once.
+    async fn join_once(&self) -> Result<bool, ()> {
+        let member = self.state().membership.as_ref().map_or(0, |membership| membership.member);
+        let owned = self.claims.list();
+        let sent = Instant::now();
+        let request = Request::Join {
+            group: self.group.clone(),
+            member,
+            instance: self.client.config.instance.clone(),
+            owned: owned.clone(),
+        };
+        let answer = self.client.ask_coordinator(request, JOINED_WITHIN).await;
+        // While it waited it may have lost everything.
+        let same = self.state().membership.as_ref().map_or(0, |membership| membership.member) == member;
+        match answer {
+            Some(Response::Joined { membership, assigned, revoked, epoch }) if same => {
+                self.claims.joined(&membership);
+                self.state().membership = Some(membership.clone());
+                self.hold(sent + self.client.cluster.config().session - MARGIN);
+                self.beat.notify_one();
+                for partition in revoked {
+                    // What was given up meanwhile needs another generation to move.
+                    if self.claims.contains(partition) {
+                        if self.state().revoked.insert(partition) {
+                            self.say(GroupEvent::Revoke { partition });
+                        }
+                    } else {
+                        self.join.notify_one();
+                    }
+                }
+                for partition in assigned {
+                    if !self.claims.contains(partition) {
+                        self.claim(partition, epoch, &membership).await?;
+                    }
+                }
+                Ok(false)
+            }
+            Some(Response::Joined { .. }) => Ok(true),
+            Some(Response::Error(Error::UnknownMember | Error::FencedInstance)) => {
+                self.lose_all();
+                Ok(true)
+            }
+            _ => Err(()),
+        }
+    }
+
+    async fn claim(&self, partition: Partition, epoch: Epoch, membership: &Membership) -> Result<(), ()> {
+        let committed = loop {
+            let request = Request::FetchOffsets(self.group.clone(), partition);
+            match self.client.ask_coordinator(request, ANSWERED_WITHIN).await {
+                Some(Response::Committed(committed)) => break committed,
+                _ => sleep(RETRY_AFTER / 2).await,
+            }
+            if self.state().membership.as_ref() != Some(membership) {
+                return Err(());
+            }
+        };
+        let young = self.client.cluster.now().minus(self.lookback);
+        let start = loop {
+            match self.client.offsets(Topic::Tasks, partition, young).await {
+                Ok((_, at, _)) => break at.min(committed.offset),
+                Err(_) if self.state().membership.as_ref() != Some(membership) => return Err(()),
+                Err(_) => {}
+            }
+        };
+        if self.state().membership.as_ref() != Some(membership) {
+            return Err(());
+        }
+        self.claims.insert(partition, epoch, start);
+        self.say(GroupEvent::Claimed { partition, epoch, committed: Committed { ..committed } });
+        Ok(())
+    }
+
+    /// Says again and again that it is there; what can't be proven in time is lost.
+    async fn beat_always(self: Arc<Self>) {
+        let session = self.client.cluster.config().session;
+        loop {
+            let held_until = self.state().held_until;
+            let lapses = async {
+                match held_until {
+                    Some(until) => sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.beat.notified() => {}
+                () = sleep(HEARTBEAT) => {}
+                () = lapses => {}
+            }
+            if held_until.is_some_and(|until| until <= Instant::now()) {
+                self.lose_all();
+                continue;
+            }
+            let Some(membership) = self.state().membership.clone() else { continue };
+            let sent = Instant::now();
+            let request = Request::Heartbeat(self.group.clone(), membership.clone());
+            let left = held_until.map_or(ANSWERED_WITHIN, |until| until.saturating_duration_since(sent));
+            let answer = self.client.ask_coordinator(request, ANSWERED_WITHIN.min(left)).await;
+            if self.state().membership.as_ref().map(|now| now.member) != Some(membership.member) {
+                continue;
+            }
+            match answer {
+                Some(Response::Done) => {
+                    self.state().calm_at = Some(sent);
+                    self.hold(sent + session - MARGIN);
+                }
+                Some(Response::Error(Error::RebalanceInProgress)) => {
+                    // It was heard, and may be expelled only when the rebalance ends, which began after the last calm.
+                    let calm = self.state().calm_at.unwrap_or(sent);
+                    self.hold((sent + session).min(calm + REBALANCE_TIMEOUT) - MARGIN);
+                    self.join.notify_one();
+                }
+                Some(Response::Error(Error::IllegalGeneration)) => self.join.notify_one(),
+                Some(Response::Error(Error::UnknownMember | Error::FencedInstance)) => self.lose_all(),
+                _ => {}
+            }
+        }
+    }
+}

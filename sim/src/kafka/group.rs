@@ -1,0 +1,182 @@
+//! A group's coordinator: the classic protocol with cooperative rebalances (KIP-429) and static members (KIP-345).
+
+use super::wire::{Error, Generation, Membership, Response};
+use baton_core::log::{Committed, Partition};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a rebalance waits for members that have not joined again.
+/// Longer than a session, so that a member that is heard of is never expelled while its claims hold.
+pub const REBALANCE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// See the module's words.
+#[derive(Debug, Default)]
+pub struct Group {
+    members: BTreeMap<u64, Member>,
+    generation: Generation,
+    /// Until when members may join the next generation, while one is being made.
+    rebalancing: Option<Instant>,
+    made: u64,
+    /// What is committed of each partition.
+    pub committed: BTreeMap<Partition, Committed>,
+}
+
+#[derive(Debug)]
+struct Member {
+    instance: Option<String>,
+    owned: BTreeSet<Partition>,
+    seen: Instant,
+    /// It waits for the next generation.
+    joined: bool,
+    /// What it was given in this one, and what it must give up.
+    assigned: BTreeSet<Partition>,
+    revoked: BTreeSet<Partition>,
+    /// It was told of this generation.
+    told: Generation,
+}
+
+impl Group {
+    /// A member joins; returns who it is. It waits until [`Self::joined`] has an answer.
+    pub fn join(
+        &mut self,
+        member: u64,
+        instance: Option<String>,
+        owned: &[Partition],
+        now: Instant,
+    ) -> Result<u64, Error> {
+        let mut member = member;
+        if member == 0 {
+            self.made += 1;
+            member = self.made;
+            let earlier = instance.as_ref().and_then(|instance| {
+                self.members.iter().find(|(_, other)| other.instance.as_ref() == Some(instance)).map(|(id, _)| *id)
+            });
+            if let Some(earlier) = earlier.and_then(|earlier| self.members.remove(&earlier)) {
+                // A static member is back: what it had is its own, and nobody else need move.
+                let told = if self.rebalancing.is_none() { self.generation.saturating_sub(1) } else { self.generation };
+                let joined = self.rebalancing.is_some();
+                let (assigned, revoked) = (earlier.owned.clone(), BTreeSet::new());
+                self.members.insert(member, Member { seen: now, joined, assigned, revoked, told, ..earlier });
+                return Ok(member);
+            }
+        } else if !self.members.contains_key(&member) {
+            return Err(if instance.is_some() { Error::FencedInstance } else { Error::UnknownMember });
+        }
+        let owned: BTreeSet<Partition> = owned.iter().copied().collect();
+        let entry = self.members.entry(member).or_insert_with(|| Member {
+            instance,
+            owned: BTreeSet::new(),
+            seen: now,
+            joined: false,
+            assigned: BTreeSet::new(),
+            revoked: BTreeSet::new(),
+            told: 0,
+        });
+        entry.owned = owned;
+        entry.seen = now;
+        entry.joined = true;
+        self.rebalance(now);
+        Ok(member)
+    }
+
+    /// What a member that joined is told, once the generation is made.
+    pub fn joined(&mut self, member: u64) -> Option<Result<(Membership, Vec<Partition>, Vec<Partition>), Error>> {
+        let generation = self.generation;
+        let Some(entry) = self.members.get_mut(&member) else { return Some(Err(Error::UnknownMember)) };
+        if entry.joined || entry.told >= generation {
+            return None;
+        }
+        entry.told = generation;
+        entry.owned = entry.assigned.union(&entry.revoked).copied().collect();
+        let list = |set: &BTreeSet<Partition>| set.iter().copied().collect();
+        Some(Ok((Membership { member, generation }, list(&entry.assigned), list(&entry.revoked))))
+    }
+
+    /// Begins a rebalance, if none is under way.
+    pub fn rebalance(&mut self, now: Instant) {
+        self.rebalancing.get_or_insert(now + REBALANCE_TIMEOUT);
+    }
+
+    /// A member is there, and knows the generation.
+    pub fn heartbeat(&mut self, membership: &Membership, now: Instant) -> Response {
+        let Some(member) = self.members.get_mut(&membership.member) else {
+            return Response::Error(Error::UnknownMember);
+        };
+        member.seen = now;
+        if self.rebalancing.is_some() {
+            Response::Error(Error::RebalanceInProgress)
+        } else if membership.generation != self.generation {
+            Response::Error(Error::IllegalGeneration)
+        } else {
+            Response::Done
+        }
+    }
+
+    /// Whether a member may commit.
+    pub fn check(&self, membership: &Membership) -> Result<(), Error> {
+        if !self.members.contains_key(&membership.member) {
+            Err(Error::UnknownMember)
+        } else if membership.generation != self.generation {
+            Err(Error::IllegalGeneration)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A member is gone.
+    pub fn leave(&mut self, member: u64, now: Instant) {
+        if self.members.remove(&member).is_some() {
+            self.rebalance(now);
+        }
+    }
+
+    /// Expels who was not heard of for a session, and ends a rebalance that is complete or has waited long enough. Returns
+    /// whether anything changed.
+    pub fn tick(&mut self, session: Duration, partitions: u32, now: Instant) -> bool {
+        let before = self.members.len();
+        self.members.retain(|_, member| now.saturating_duration_since(member.seen) < session || member.joined);
+        if self.members.len() < before {
+            self.rebalance(now);
+        }
+        let Some(until) = self.rebalancing else { return false };
+        let all = self.members.values().all(|member| member.joined);
+        if !all && now < until {
+            return false;
+        }
+        self.members.retain(|_, member| member.joined);
+        self.rebalancing = None;
+        self.generation += 1;
+        self.assign(partitions, now);
+        true
+    }
+
+    /// Shares the partitions out evenly and stickily; what somebody else still owns is given out in the next rebalance,
+    /// when that member has given it up.
+    fn assign(&mut self, partitions: u32, now: Instant) {
+        let members = self.members.len();
+        if members == 0 {
+            return;
+        }
+        let mut by_owned: Vec<(usize, u64)> =
+            self.members.iter().map(|(id, member)| (member.owned.len(), *id)).collect();
+        by_owned.sort_by_key(|(owned, id)| (std::cmp::Reverse(*owned), *id));
+        let partitions = partitions as usize;
+        let mut taken: BTreeSet<Partition> = self.members.values().flat_map(|member| member.owned.clone()).collect();
+        let free: Vec<Partition> = (0..).take(partitions).filter(|partition| !taken.contains(partition)).collect();
+        let mut free = free.into_iter();
+        for (rank, (_, id)) in by_owned.into_iter().enumerate() {
+            let due = partitions / members + usize::from(rank < partitions % members);
+            let member = self.members.get_mut(&id).expect("it is listed");
+            member.assigned = member.owned.iter().copied().take(due).collect();
+            member.revoked = member.owned.difference(&member.assigned).copied().collect();
+            while member.assigned.len() < due {
+                let Some(partition) = free.next() else { break };
+                taken.insert(partition);
+                member.assigned.insert(partition);
+            }
+            member.joined = false;
+            member.seen = now;
+        }
+    }
+}

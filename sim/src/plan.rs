@@ -1,0 +1,387 @@
+//! What a seed draws: who lives in its world, what clients do, and which faults come when. A plan is plain data, so that
+//! a failing one can be made smaller.
+//!
+//! Faults are drawn in swarm style (Groce and others, 2012): each seed turns a random subset of them on, at random rates.
+
+use crate::behaviour::Behaviour;
+use crate::event::Node;
+use crate::projects::Config;
+use fastrand::Rng;
+use std::fmt;
+use std::time::Duration;
+
+/// One world.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The seed of everything that is not in the plan: latencies, scheduling, ids.
+    pub seed: u64,
+    /// How many workers.
+    pub workers: u8,
+    /// How many slots each has.
+    pub slots: usize,
+    /// How many API replicas.
+    pub apis: u8,
+    /// How many partitions each topic has.
+    pub partitions: u32,
+    /// The bytes of history that an API replica keeps in memory.
+    pub history_memory: usize,
+    /// The chance that a message is lost.
+    pub loss: f64,
+    /// The longest that a message takes.
+    pub latency: Duration,
+    /// The chance that a client of the log sends a request twice.
+    pub duplicates: f64,
+    /// Whether workers keep their partitions through a restart.
+    pub named_workers: bool,
+    /// The tasks, by when they are submitted.
+    pub tasks: Vec<Task>,
+    /// The watchers.
+    pub watchers: Vec<Watch>,
+    /// The STOPs.
+    pub stops: Vec<Stop>,
+    /// What is not a task, on the topics.
+    pub garbage: Vec<Garbage>,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+}
+
+/// A task that a client submits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// When.
+    pub at: Duration,
+    /// At which replica first.
+    pub api: u8,
+    /// What its agent does.
+    pub behaviour: Behaviour,
+    /// How its project's config can be had.
+    pub config: Config,
+    /// Its `Idempotency-Key`. Such a client tries again until it has an answer.
+    pub keyed: bool,
+    /// How often it is POSTed at the same time, at several replicas. More than once only with a key.
+    pub copies: u8,
+    /// Its `timeout_s`.
+    pub timeout_s: Option<u64>,
+    /// Its `max_attempts`.
+    pub max_attempts: Option<u32>,
+    /// Put on the log by somebody else, without an API.
+    pub foreign: bool,
+}
+
+/// A watcher.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watch {
+    /// Of which task of the plan.
+    pub task: usize,
+    /// How long after the task is known.
+    pub after: Duration,
+    /// At which replica first.
+    pub api: u8,
+    /// How long it takes for each batch of frames.
+    pub pace: Duration,
+    /// Leaves after so many frames, and comes back with its cursor, at another replica.
+    pub hops_after: Option<usize>,
+    /// Leaves after so many frames for good.
+    pub leaves_after: Option<usize>,
+}
+
+/// A STOP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stop {
+    /// Of which task of the plan.
+    pub task: usize,
+    /// How long after the task is known.
+    pub after: Duration,
+    /// At which replica.
+    pub api: u8,
+}
+
+/// Something on a topic that is no record of Baton.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Garbage {
+    /// When.
+    pub at: Duration,
+    /// On which topic, counted from 0.
+    pub topic: usize,
+    /// What.
+    pub value: &'static str,
+}
+
+/// Something that goes wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// When it begins.
+    pub at: Duration,
+    /// How long it lasts, where it does.
+    pub lasts: Duration,
+    /// What it is.
+    pub kind: FaultKind,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FaultKind {
+    /// SIGKILL, and a restart when it is over.
+    Kill(Node),
+    /// A broker's machine crashes: what its disk had not synced is lost.
+    Crash(u8),
+    /// The process is frozen, its machine goes on.
+    Freeze(Node),
+    /// The wall clock of the process is off by so many seconds.
+    Clock(Node, i64),
+    /// Nothing comes through from the first to the second.
+    CutOneWay(Node, Node),
+    /// Nothing comes through between the two.
+    Cut(Node, Node),
+    /// Nothing comes in or out.
+    Isolate(Node),
+    /// Messages are lost by this chance.
+    Loss(f64),
+    /// Messages take up to this long.
+    Latency(Duration),
+    /// A broker's disk takes this long for each write.
+    SlowDisk(u8, Duration),
+    /// A broker's disk is full.
+    FullDisk(u8),
+    /// Other brokers become leaders.
+    Elections,
+    /// The group is rebalanced again and again.
+    Rebalances,
+    /// Told to go, given time to drain, and started again as a later version.
+    Deploy(Node),
+    /// The older half of the tasks' history is gone from the log.
+    Truncate,
+}
+
+impl FaultKind {
+    /// Its name in the summary.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kill(Node::Worker(_)) => "kill a worker",
+            Self::Kill(Node::Api(_)) => "kill an API",
+            Self::Kill(_) => "kill a broker",
+            Self::Crash(_) => "crash a broker's machine",
+            Self::Freeze(Node::Worker(_)) => "freeze a worker",
+            Self::Freeze(Node::Api(_)) => "freeze an API",
+            Self::Freeze(_) => "freeze a broker",
+            Self::Clock(..) => "clock jump",
+            Self::CutOneWay(..) => "cut a link one way",
+            Self::Cut(..) => "cut a link",
+            Self::Isolate(_) => "isolate a node",
+            Self::Loss(_) => "lose messages",
+            Self::Latency(_) => "slow network",
+            Self::SlowDisk(..) => "slow disk",
+            Self::FullDisk(_) => "full disk",
+            Self::Elections => "leader elections",
+            Self::Rebalances => "rebalance storm",
+            Self::Deploy(_) => "rolling deploy",
+            Self::Truncate => "truncate history",
+        }
+    }
+
+    /// The names of all kinds.
+    pub const NAMES: [&'static str; 19] = [
+        "kill a worker",
+        "kill an API",
+        "kill a broker",
+        "crash a broker's machine",
+        "freeze a worker",
+        "freeze an API",
+        "freeze a broker",
+        "clock jump",
+        "cut a link one way",
+        "cut a link",
+        "isolate a node",
+        "lose messages",
+        "slow network",
+        "slow disk",
+        "full disk",
+        "leader elections",
+        "rebalance storm",
+        "rolling deploy",
+        "truncate history",
+    ];
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kill(node) => write!(f, "SIGKILL of {node}"),
+            Self::Crash(broker) => write!(f, "the machine of {} crashes", Node::Broker(*broker)),
+            Self::Freeze(node) => write!(f, "{node} is frozen"),
+            Self::Clock(node, seconds) => write!(f, "the wall clock of {node} is off by {seconds} s"),
+            Self::CutOneWay(from, to) => write!(f, "nothing comes through from {from} to {to}"),
+            Self::Cut(a, b) => write!(f, "nothing comes through between {a} and {b}"),
+            Self::Isolate(node) => write!(f, "{node} is isolated"),
+            Self::Loss(rate) => write!(f, "{:.0} % of messages are lost", rate * 100.0),
+            Self::Latency(time) => write!(f, "messages take up to {time:?}"),
+            Self::SlowDisk(broker, time) => write!(f, "each write takes {} {time:?}", Node::Broker(*broker)),
+            Self::FullDisk(broker) => write!(f, "the disk of {} is full", Node::Broker(*broker)),
+            Self::Elections => f.write_str("new leaders are elected"),
+            Self::Rebalances => f.write_str("the group is rebalanced again and again"),
+            Self::Deploy(node) => write!(f, "{node} is replaced by a later version"),
+            Self::Truncate => f.write_str("the older half of the history is gone from the log"),
+        }
+    }
+}
+
+/// How long faults come.
+pub const FAULTS_END: Duration = Duration::from_secs(30);
+/// How many brokers a cluster has.
+pub const BROKERS: u8 = 3;
+
+const GARBAGE: [&str; 8] = [
+    "not JSON",
+    "",
+    "{}",
+    "[1,2",
+    r#"{"task_id":7}"#,
+    r#"{"task_id":"-x","project":"default","type":"seed-db"}"#,
+    r#"{"task_id":"stray","signal":"GO"}"#,
+    r#"{"task_id":"stray","update":"a line of a task that nobody submitted"}"#,
+];
+
+impl Plan {
+    /// What this seed draws.
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let rng = &mut rng;
+        let (workers, apis) = (rng.u8(3..=4), rng.u8(2..=3));
+        let tasks: Vec<Task> = (0..rng.usize(20..=26)).map(|_| Task::draw(rng, apis)).collect();
+        let mut stops: Vec<Stop> = Vec::new();
+        for (task, of) in tasks.iter().enumerate() {
+            let ends_by_itself = !of.behaviour.is_endless() || of.timeout_s.is_some();
+            let wanted = if ends_by_itself { u32::from(rng.u8(0..8) == 0) } else { rng.u32(1..=2) };
+            stops.extend((0..wanted).map(|_| Stop { task, after: millis(rng, 0..=9_000), api: rng.u8(0..apis) }));
+        }
+        let watchers = (0..rng.usize(30..=40)).map(|_| Watch::draw(rng, tasks.len(), apis)).collect();
+        let garbage = (0..rng.usize(0..=4))
+            .map(|_| Garbage { at: millis(rng, 0..=20_000), topic: rng.usize(0..3), value: GARBAGE[rng.usize(0..8)] })
+            .collect();
+        Self {
+            seed,
+            workers,
+            slots: [1, 1, 2, 4][rng.usize(0..4)],
+            apis,
+            partitions: [2, 4, 4, 6][rng.usize(0..4)],
+            history_memory: [2_000, 20_000, 256 << 20][rng.usize(0..3)],
+            loss: if rng.u8(0..4) == 0 { rng.f64() * 0.03 } else { 0.0 },
+            latency: Duration::from_millis([2, 2, 10, 40][rng.usize(0..4)]),
+            duplicates: if rng.u8(0..3) == 0 { rng.f64() * 0.1 } else { 0.0 },
+            named_workers: rng.bool(),
+            faults: draw_faults(rng, workers, apis),
+            tasks,
+            watchers,
+            stops,
+            garbage,
+        }
+    }
+}
+
+impl Task {
+    fn draw(rng: &mut Rng, apis: u8) -> Self {
+        // Most tasks work: the rest is spread over what may go wrong with them.
+        let behaviour = match rng.u8(0..10) {
+            0..=2 => Behaviour::Steady,
+            3 => Behaviour::Quick,
+            _ => Behaviour::ALL[rng.usize(0..Behaviour::ALL.len())],
+        };
+        let config = if rng.u8(0..6) == 0 { Config::ALL[rng.usize(0..Config::ALL.len())] } else { Config::There };
+        let keyed = rng.bool();
+        Self {
+            at: millis(rng, 0..=20_000),
+            api: rng.u8(0..apis),
+            behaviour,
+            config,
+            keyed,
+            copies: if keyed && rng.u8(0..4) == 0 { 2 } else { 1 },
+            timeout_s: (rng.u8(0..6) == 0).then(|| rng.u64(1..=12)),
+            max_attempts: (rng.u8(0..8) == 0).then(|| rng.u32(1..=4)),
+            foreign: rng.u8(0..12) == 0,
+        }
+    }
+
+    /// The body of its POST.
+    pub fn body(&self) -> String {
+        let mut more = String::new();
+        if let Some(timeout) = self.timeout_s {
+            more += &format!(r#","timeout_s":{timeout}"#);
+        }
+        if let Some(attempts) = self.max_attempts {
+            more += &format!(r#","max_attempts":{attempts}"#);
+        }
+        let (project, input) = (self.config.project(), self.behaviour.name());
+        format!(r#"{{"project":"{project}","type":"agent","command":"run","params":{{"input":"{input}"}}{more}}}"#)
+    }
+}
+
+impl Watch {
+    fn draw(rng: &mut Rng, tasks: usize, apis: u8) -> Self {
+        Self {
+            task: rng.usize(0..tasks),
+            after: if rng.bool() { Duration::ZERO } else { millis(rng, 0..=25_000) },
+            api: rng.u8(0..apis),
+            pace: if rng.u8(0..5) == 0 { millis(rng, 100..=3_000) } else { Duration::ZERO },
+            hops_after: (rng.u8(0..4) == 0).then(|| rng.usize(1..=6)),
+            leaves_after: (rng.u8(0..8) == 0).then(|| rng.usize(1..=8)),
+        }
+    }
+}
+
+fn draw_faults(rng: &mut Rng, workers: u8, apis: u8) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for kind in 0..FaultKind::NAMES.len() {
+        // Three of ten kinds are on, each with a rate of its own.
+        if rng.u8(0..10) >= 3 {
+            continue;
+        }
+        for _ in 0..rng.u8(1..=3) {
+            let kind = draw_kind(rng, kind, workers, apis);
+            let longest = match kind {
+                FaultKind::Kill(_) | FaultKind::Crash(_) | FaultKind::Deploy(_) => 8_000,
+                FaultKind::Freeze(_) | FaultKind::Isolate(_) => 12_000,
+                FaultKind::Clock(..) => 20_000,
+                _ => 6_000,
+            };
+            let at = millis(rng, 500..=25_000);
+            let lasts = millis(rng, 200..=longest).min(FAULTS_END - at);
+            faults.push(Fault { at, lasts, kind });
+        }
+    }
+    faults.sort_by_key(|fault| fault.at);
+    faults
+}
+
+fn draw_kind(rng: &mut Rng, kind: usize, workers: u8, apis: u8) -> FaultKind {
+    let worker = Node::Worker(rng.u8(0..workers));
+    let api = Node::Api(rng.u8(0..apis));
+    let broker = rng.u8(0..BROKERS);
+    let user = if rng.bool() { worker } else { api };
+    let other = Node::Broker(rng.u8(0..BROKERS));
+    match kind {
+        0 => FaultKind::Kill(worker),
+        1 => FaultKind::Kill(api),
+        2 => FaultKind::Kill(Node::Broker(broker)),
+        3 => FaultKind::Crash(broker),
+        4 => FaultKind::Freeze(worker),
+        5 => FaultKind::Freeze(api),
+        6 => FaultKind::Freeze(Node::Broker(broker)),
+        7 => FaultKind::Clock(user, rng.i64(-90_000..=90_000)),
+        8 if rng.bool() => FaultKind::CutOneWay(user, other),
+        8 => FaultKind::CutOneWay(other, user),
+        9 => FaultKind::Cut(user, other),
+        10 => FaultKind::Isolate([user, other][rng.usize(0..2)]),
+        11 => FaultKind::Loss(0.05 + rng.f64() * 0.3),
+        12 => FaultKind::Latency(millis(rng, 50..=800)),
+        13 => FaultKind::SlowDisk(broker, millis(rng, 20..=500)),
+        14 => FaultKind::FullDisk(broker),
+        15 => FaultKind::Elections,
+        16 => FaultKind::Rebalances,
+        17 => FaultKind::Deploy(user),
+        _ => FaultKind::Truncate,
+    }
+}
+
+fn millis(rng: &mut Rng, range: std::ops::RangeInclusive<u64>) -> Duration {
+    Duration::from_millis(rng.u64(range))
+}

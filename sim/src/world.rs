@@ -1,0 +1,400 @@
+//! One simulated world: its nodes, what happens to them, and its two phases. First faults come; then they stop, everything
+//! heals, and within a bound whatever is owed must have come.
+
+use crate::agents::Machine;
+use crate::behaviour;
+use crate::clients::Clients;
+use crate::event::{Event, Node};
+use crate::journal::Journal;
+use crate::kafka::{ClientConfig, Cluster, ClusterConfig, SimKafka};
+use crate::life::Life;
+use crate::observed::Observed;
+use crate::place::{Place, Start};
+use crate::plan::{BROKERS, FAULTS_END, Fault, FaultKind, Plan};
+use crate::projects::SimProjects;
+use crate::server;
+use baton_core::hub::HubConfig;
+use baton_core::id::TaskId;
+use baton_core::log::{Batch, Topic};
+use baton_core::worker::WorkerConfig;
+use baton_runtime::ports::{Durability, Log as _};
+use baton_runtime::worker::{self, Membership};
+use madsim::net::NetSim;
+use madsim::runtime::{Handle, NodeHandle};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+/// Once everything has healed, whatever is owed comes within this time of the simulation.
+pub const SETTLED_WITHIN: Duration = Duration::from_secs(150);
+/// How often the oracle is asked whether all is done.
+const ASKED_EVERY: Duration = Duration::from_millis(500);
+/// How long a worker that crashed stays down.
+const CRASHED_FOR: Duration = Duration::from_millis(1500);
+/// How long a deploy waits for a worker to leave; then it kills it, as an orchestrator does.
+const LEAVES_WITHIN: Duration = Duration::from_secs(15);
+/// Where those who use Baton are.
+const CLIENT: Node = Node::Client(0);
+/// The longest line that workers pass on, in bytes.
+const MAX_LINE: usize = 1000;
+
+/// A world as its faults see it.
+struct Stage {
+    plan: Plan,
+    journal: Journal,
+    cluster: Cluster,
+    places: BTreeMap<Node, Place>,
+    machines: BTreeMap<Node, Machine>,
+}
+
+/// Plays the plan from its beginning to its end. What there is to say is in the journal.
+pub async fn play(plan: &Plan, journal: &Journal) {
+    let (crash, mut crashed) = mpsc::unbounded_channel();
+    let stage = Arc::new(Stage::build(plan.clone(), journal.clone(), &crash));
+    let _clients = stage.clients();
+    let crashing = stage.clone();
+    tokio::spawn(async move {
+        while let Some(node) = crashed.recv().await {
+            tokio::spawn(crashing.clone().crash(node));
+        }
+    });
+    tokio::select! {
+        biased;
+        () = journal.found() => {}
+        () = stage.act() => {}
+    }
+}
+
+impl Stage {
+    fn build(plan: Plan, journal: Journal, crash: &mpsc::UnboundedSender<Node>) -> Self {
+        calm(&plan);
+        let config =
+            ClusterConfig { partitions: plan.partitions, duplicates: plan.duplicates, ..ClusterConfig::default() };
+        let cluster = Cluster::new(config, journal.clone());
+        let mut stage = Self { plan, journal, cluster, places: BTreeMap::new(), machines: BTreeMap::new() };
+        for broker in 0..BROKERS {
+            let cluster = stage.cluster.clone();
+            stage.put(Node::Broker(broker), [10, 0, 0, broker + 1].into(), move |_| {
+                let cluster = cluster.clone();
+                async move { cluster.serve(broker).await }
+            });
+        }
+        for number in 0..stage.plan.apis {
+            let api = ApiProcess { number, user: stage.user(Node::Api(number)), memory: stage.plan.history_memory };
+            stage.put(Node::Api(number), server::address(number).ip(), move |start| api.clone().run(start));
+        }
+        let projects = SimProjects::default();
+        for number in 0..stage.plan.workers {
+            let node = Node::Worker(number);
+            let machine = machine(number, &stage.journal, crash.clone());
+            let process = WorkerProcess {
+                name: stage.plan.named_workers.then(|| node.to_string()),
+                user: stage.user(node),
+                machine: machine.clone(),
+                projects: projects.clone(),
+                slots: stage.plan.slots,
+                seed: stage.plan.seed,
+            };
+            stage.machines.insert(node, machine);
+            stage.put(node, [10, 0, 3, number + 1].into(), move |start| process.clone().run(start));
+        }
+        stage
+    }
+
+    fn put<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        node: Node,
+        ip: IpAddr,
+        process: impl Fn(Start) -> F + Send + Sync + 'static,
+    ) {
+        self.places.insert(node, Place::new(node, ip, &self.journal, process));
+    }
+
+    fn user(&self, node: Node) -> User {
+        User { node, cluster: self.cluster.clone(), journal: self.journal.clone() }
+    }
+
+    /// Those who submit, stop and watch, on a node of their own.
+    fn clients(&self) -> NodeHandle {
+        let node = Handle::current().create_node().name(CLIENT.to_string()).ip([10, 0, 2, 1].into()).build();
+        let plan = &self.plan;
+        let clients = Clients::new(self.journal.clone(), CLIENT, plan.apis, plan.tasks.len());
+        for (number, task) in plan.tasks.iter().cloned().enumerate() {
+            if task.foreign {
+                node.spawn(foreign(self.user(CLIENT), clients.clone(), number, task.at, task.body()));
+                continue;
+            }
+            for copy in 0..task.copies {
+                let (clients, mut task) = (clients.clone(), task.clone());
+                task.api = (task.api + copy) % plan.apis;
+                node.spawn(async move { clients.submit(number, &task).await });
+            }
+        }
+        for watch in plan.watchers.iter().cloned() {
+            let clients = clients.clone();
+            node.spawn(async move { clients.watch(&watch).await });
+        }
+        for stop in plan.stops.iter().cloned() {
+            let clients = clients.clone();
+            node.spawn(async move { clients.stop(&stop).await });
+        }
+        for garbage in &plan.garbage {
+            let (user, topic) = (self.user(CLIENT), [Topic::Tasks, Topic::Progress, Topic::Control][garbage.topic]);
+            let (at, value) = (garbage.at, garbage.value);
+            node.spawn(async move {
+                sleep(at).await;
+                let key = "garbage".parse().expect("a name");
+                user.append(Batch::one(topic, key, value)).await;
+            });
+        }
+        node
+    }
+
+    /// Both phases.
+    async fn act(self: &Arc<Self>) {
+        let begin = |fault: &Fault| tokio::spawn(self.clone().fault(fault.clone()));
+        let faults: Vec<_> = self.plan.faults.iter().map(begin).collect();
+        sleep(FAULTS_END).await;
+        for fault in faults {
+            fault.await.expect("a fault ends");
+        }
+        calm(&self.plan);
+        NetSim::current().update_config(|net| net.packet_loss_rate = 0.0);
+        self.journal.note(Node::World, Event::Healed);
+        let settled = async {
+            while !self.journal.ask(|oracle| oracle.is_settled()) {
+                sleep(ASKED_EVERY).await;
+            }
+        };
+        let _ = timeout(SETTLED_WITHIN, settled).await;
+        self.journal.finish();
+    }
+
+    /// An agent has crashed its worker.
+    async fn crash(self: Arc<Self>, node: Node) {
+        if !self.places[&node].is_down() {
+            self.kill(node);
+            sleep(CRASHED_FOR).await;
+            self.places[&node].start();
+        }
+    }
+
+    fn kill(&self, node: Node) {
+        self.places[&node].kill();
+        if let Some(machine) = self.machines.get(&node) {
+            machine.worker_died();
+        }
+        if let Node::Broker(broker) = node {
+            self.cluster.broker_down(broker, false);
+        }
+    }
+
+    async fn fault(self: Arc<Self>, fault: Fault) {
+        sleep(fault.at).await;
+        self.journal.note(Node::World, Event::Fault(format!("{} for {:?}", fault.kind, fault.lasts)));
+        let lasts = sleep(fault.lasts);
+        match fault.kind {
+            FaultKind::Kill(node) => {
+                self.kill(node);
+                lasts.await;
+                self.places[&node].start();
+            }
+            FaultKind::Crash(broker) => {
+                self.places[&Node::Broker(broker)].kill();
+                self.cluster.broker_down(broker, true);
+                lasts.await;
+                self.places[&Node::Broker(broker)].start();
+            }
+            FaultKind::Freeze(node) => {
+                self.places[&node].freeze();
+                self.cut_off(node, true);
+                lasts.await;
+                self.cut_off(node, false);
+                self.places[&node].thaw();
+            }
+            FaultKind::Clock(node, seconds) => {
+                self.places[&node].set_clock_off(seconds);
+                lasts.await;
+                self.places[&node].set_clock_off(0);
+            }
+            FaultKind::CutOneWay(from, to) => {
+                let (from, to) = (self.id(from), self.id(to));
+                NetSim::current().clog_link(from, to);
+                lasts.await;
+                NetSim::current().unclog_link(from, to);
+            }
+            FaultKind::Cut(a, b) => {
+                let (a, b) = (self.id(a), self.id(b));
+                NetSim::current().clog_link(a, b);
+                NetSim::current().clog_link(b, a);
+                lasts.await;
+                NetSim::current().unclog_link(a, b);
+                NetSim::current().unclog_link(b, a);
+            }
+            FaultKind::Isolate(node) => {
+                NetSim::current().clog_node(self.id(node));
+                self.cut_off(node, true);
+                lasts.await;
+                self.cut_off(node, false);
+                NetSim::current().unclog_node(self.id(node));
+            }
+            FaultKind::Loss(rate) => {
+                NetSim::current().update_config(|net| net.packet_loss_rate = rate);
+                lasts.await;
+                calm(&self.plan);
+            }
+            FaultKind::Latency(longest) => {
+                NetSim::current().update_config(|net| net.send_latency.end = longest);
+                lasts.await;
+                calm(&self.plan);
+            }
+            FaultKind::SlowDisk(broker, time) => {
+                self.cluster.set_disk_delay(broker, time);
+                lasts.await;
+                self.cluster.set_disk_delay(broker, Duration::ZERO);
+            }
+            FaultKind::FullDisk(broker) => {
+                self.cluster.set_disk_full(broker, true);
+                lasts.await;
+                self.cluster.set_disk_full(broker, false);
+            }
+            FaultKind::Elections => {
+                self.cluster.elect();
+                lasts.await;
+                self.cluster.elect();
+            }
+            FaultKind::Rebalances => {
+                self.cluster.rebalance();
+                sleep(fault.lasts / 2).await;
+                self.cluster.rebalance();
+                sleep(fault.lasts / 2).await;
+                self.cluster.rebalance();
+            }
+            FaultKind::Deploy(node) => self.deploy(node, fault.lasts).await,
+            FaultKind::Truncate => self.cluster.truncate_half(Topic::Progress),
+        }
+    }
+
+    /// The other brokers don't hear of it, either.
+    fn cut_off(&self, node: Node, cut_off: bool) {
+        if let Node::Broker(broker) = node {
+            self.cluster.cut_off(broker, cut_off);
+        }
+    }
+
+    async fn deploy(&self, node: Node, takes: Duration) {
+        let place = &self.places[&node];
+        if matches!(node, Node::Worker(_)) {
+            place.leave(LEAVES_WITHIN).await;
+        }
+        place.upgrade();
+        self.kill(node);
+        sleep(takes.min(Duration::from_secs(2))).await;
+        place.start();
+    }
+
+    fn id(&self, node: Node) -> madsim::task::NodeId {
+        self.places[&node].handle().id()
+    }
+}
+
+/// The network as it is when no fault makes it worse.
+fn calm(plan: &Plan) {
+    NetSim::current().update_config(|net| {
+        net.packet_loss_rate = plan.loss;
+        net.send_latency = Duration::from_micros(200)..plan.latency;
+    });
+}
+
+fn machine(number: u8, journal: &Journal, crash: mpsc::UnboundedSender<Node>) -> Machine {
+    let name = Node::Machine(number);
+    let node = Handle::current().create_node().name(name.to_string()).ip([10, 0, 4, number + 1].into()).build();
+    let crash = move || _ = crash.send(Node::Worker(number));
+    Machine::new(node, name, journal.clone(), Arc::new(behaviour::script), crash)
+}
+
+/// Whoever uses the log.
+#[derive(Clone)]
+struct User {
+    node: Node,
+    cluster: Cluster,
+    journal: Journal,
+}
+
+impl User {
+    async fn log(&self, start: &Start, name: Option<String>) -> Observed<SimKafka> {
+        let log = SimKafka::connect(&self.cluster, ClientConfig { instance: name }, start.life.clone()).await;
+        Observed::new(log, self.node, self.journal.clone(), start.later_version)
+    }
+
+    /// Appends what is no record of this Baton.
+    async fn append(&self, batch: Batch) {
+        let log = SimKafka::connect(&self.cluster, ClientConfig::default(), Life::default()).await;
+        while log.append(vec![batch.clone()], Durability::Synced).await.is_err() {
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+/// Somebody else's producer: it knows the plan's minimal record, and puts it on the log itself.
+async fn foreign(user: User, clients: Clients, number: usize, at: Duration, body: String) {
+    sleep(at).await;
+    let id: TaskId = format!("foreign-{number}").parse().expect("a name");
+    let value = format!(r#"{{"task_id":"{id}",{}"#, &body[1..]);
+    user.append(Batch::one(Topic::Tasks, id.clone(), value)).await;
+    clients.is_there(number, id);
+}
+
+#[derive(Clone)]
+struct ApiProcess {
+    number: u8,
+    user: User,
+    memory: usize,
+}
+
+impl ApiProcess {
+    async fn run(self, start: Start) {
+        let log = self.user.log(&start, None).await;
+        let config = HubConfig { history_memory: self.memory, ..HubConfig::default() };
+        server::serve(self.number, log, start.world, config, self.user.journal).await;
+    }
+}
+
+#[derive(Clone)]
+struct WorkerProcess {
+    name: Option<String>,
+    user: User,
+    machine: Machine,
+    projects: SimProjects,
+    slots: usize,
+    seed: u64,
+}
+
+impl WorkerProcess {
+    async fn run(self, start: Start) {
+        let node = self.user.node;
+        self.machine.sweep().await;
+        let config = WorkerConfig {
+            slots: self.slots,
+            grace: Duration::from_secs(3),
+            drain_timeout: Duration::from_secs(5),
+            max_line: MAX_LINE,
+            seed: self.seed,
+            ..WorkerConfig::default()
+        };
+        let membership = Membership { name: node.to_string(), ..Membership::default() };
+        loop {
+            let log = self.user.log(&start, self.name.clone()).await;
+            let agents = self.machine.agents(start.life.clone());
+            let (projects, world, shutdown) = (self.projects.clone(), start.world.clone(), start.shutdown.clone());
+            let ended = worker::run(log, agents, projects, world, membership.clone(), config.clone(), shutdown).await;
+            let Err(error) = ended else { return };
+            // Whoever looks after the process starts it again.
+            self.user.journal.note(node, Event::Note(format!("left: {error}")));
+            sleep(CRASHED_FOR).await;
+        }
+    }
+}
