@@ -4,7 +4,7 @@
 //! what is durable, and never goes on without its map: what can't be read is an error, not an empty ledger.
 
 use crate::log::Offset;
-use baton_probe::{Mutant, is};
+use baton_probe::{Mutant, is, limit};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -124,9 +124,10 @@ impl Ledger {
 
     /// Whether the text has room for `more` tasks besides those in it.
     pub fn has_room_for(&self, more: usize) -> bool {
+        let most = limit(MAX_METADATA, 400);
         // Each live entry may still grow by a digit, and become a range of its own.
-        (self.ended.len() + self.tries.len() * 2 + more * 2).saturating_mul(ENTRY / 2) < MAX_METADATA
-            || self.write().len() + (self.tries.len() + more) * ENTRY <= MAX_METADATA
+        (self.ended.len() + self.tries.len() * 2 + more * 2).saturating_mul(ENTRY / 2) < most
+            || self.write().len() + (self.tries.len() + more) * ENTRY <= most
     }
 
     /// Whether the task there has ended.

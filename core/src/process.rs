@@ -59,7 +59,7 @@ pub struct Exit {
 }
 
 /// What the kernel says of a process that ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExitStatus {
     /// It exited by itself; 0 is success.
     Code(i32),

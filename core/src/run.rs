@@ -11,7 +11,7 @@ use crate::project::Project;
 use crate::record::{Kind, ProgressRecord};
 use crate::retry::Backoff;
 use crate::time::{Instant, Now};
-use baton_probe::{Mark, Mutant, hit, hit_if, is};
+use baton_probe::{Mark, Mutant, hit, hit_if, is, limit};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -231,7 +231,7 @@ impl Run {
 
     /// Whether there is room for output; if not, the process's pipes are left full.
     pub fn wants_output(&self) -> bool {
-        let has_room = self.output.lines.bytes() < MAX_PENDING || is(Mutant::PipeUnbounded);
+        let has_room = self.output.lines.bytes() < limit(MAX_PENDING, 16 * 1024) || is(Mutant::PipeUnbounded);
         hit_if(!has_room, Mark::PipeHeld);
         has_room
     }

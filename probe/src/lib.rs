@@ -1,5 +1,5 @@
 //! Where simulations look inside: marks that say that an interesting branch was taken, and mutants, bugs on purpose that
-//! the simulator must find. Without the feature `on` all of it is nothing: the shipped binary has neither.
+//! the simulator must find; limits that are small enough to be met. Without the feature `on` all of it is nothing: the shipped binary has neither.
 
 macro_rules! names {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -74,8 +74,6 @@ names! {
         GapPassed = "offset gap passed",
         /// The ledger's text has no room for one more task: it waits for the oldest.
         LedgerFull = "ledger at its limit",
-        /// The ledger can't be read: its tasks wait until that is put right.
-        LedgerUnusable = "ledger unusable",
         /// So much was read ahead that reading was paused.
         ReadingPaused = "paused at the read-ahead limit",
         /// A task waited for the STOPs of before to be known.
@@ -102,8 +100,6 @@ names! {
         WrongKey = "wrong key",
         /// A run was told to hand its attempt back, as the worker goes.
         HandedBackAtDrain = "handed back at drain",
-        /// The log was away for so long that handing back was given up: the attempts count.
-        GivenUpAtDrain = "given up at drain",
 
         // A run.
         /// A STOP came when the process had not been asked for: there will be none.
@@ -116,8 +112,6 @@ names! {
         EndedTwice = "ended for a second reason",
         /// The claim went when the process had ended and its last lines were on their way: its end may not be written.
         AbandonedWhileFlushing = "run abandoned while flushing",
-        /// The worker's loop was gone before its run.
-        Orphaned = "run orphaned",
         /// A process did not end within its grace.
         KillFollowed = "SIGKILL followed SIGTERM",
         /// A process ran for as long as it may.
@@ -148,8 +142,6 @@ names! {
         RepeatedLineDropped = "repeated line dropped",
         /// An update came after the end.
         DroppedAfterEnd = "update after the end dropped",
-        /// The end came with a number that was taken.
-        LateTerminalTaken = "late terminal taken",
         /// Updates were missing, and watchers were told.
         GapTold = "missing updates told",
         /// Segments of a history were joined.
@@ -164,8 +156,6 @@ names! {
         HistoryExpired = "hub expired a history",
         /// A watcher came back to a history that had been cut in between.
         ResumedAfterExpiry = "a watcher resumed after truncation",
-        /// A task had its time: nothing is known of it any longer.
-        TaskForgotten = "task forgotten",
         /// A keyed POST met its own task.
         SecondPost = "second POST of a key",
         /// A keyed POST met another's task.
@@ -318,6 +308,7 @@ mod on {
     use std::collections::BTreeSet;
 
     thread_local! {
+        static SMALL: Cell<bool> = const { Cell::new(false) };
         static MUTANT: Cell<Option<Mutant>> = const { Cell::new(None) };
         static HIT: RefCell<BTreeSet<Mark>> = const { RefCell::new(BTreeSet::new()) };
     }
@@ -325,6 +316,16 @@ mod on {
     /// Makes this thread's Baton wrong in this way from here on; `None` makes it right again.
     pub fn mutate(mutant: Option<Mutant>) {
         MUTANT.set(mutant);
+    }
+
+    /// Makes limits small on this thread from here on, so that they are met.
+    pub fn make_limits_small(small: bool) {
+        SMALL.set(small);
+    }
+
+    /// A limit: the usual one, or the small one.
+    pub fn limit(usual: usize, small: usize) -> usize {
+        if SMALL.get() { small } else { usual }
     }
 
     /// The marks that this thread hit since it was last asked.
@@ -354,6 +355,13 @@ mod on {
 mod off {
     use super::{Mark, Mutant};
 
+    /// A limit: the usual one.
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    pub const fn limit(usual: usize, _small: usize) -> usize {
+        usual
+    }
+
     /// An interesting branch was taken.
     #[inline(always)]
     #[allow(clippy::inline_always)] // so that nothing of it is left
@@ -373,9 +381,9 @@ mod off {
 }
 
 #[cfg(not(feature = "on"))]
-pub use off::{hit, hit_if, is};
+pub use off::{hit, hit_if, is, limit};
 #[cfg(feature = "on")]
-pub use on::{hit, hit_if, is, mutate, take_marks};
+pub use on::{hit, hit_if, is, limit, make_limits_small, mutate, take_marks};
 
 #[cfg(test)]
 mod tests {

@@ -17,8 +17,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// How many chunks of output a pipe holds before whoever writes has to wait.
 const PIPE: usize = 4;
-/// How long the kernel takes to make a process.
-const SPAWNING: Duration = Duration::from_millis(3);
 /// How long the keeper takes to notice that its worker died, and to end what it left.
 const REAPING: Duration = Duration::from_millis(20);
 
@@ -49,7 +47,7 @@ pub enum Act {
 pub const SILENCE: Act = Act::Wait(Duration::from_hours(24 * 365));
 
 /// What the agents of a world do, by what is spawned.
-pub type Script = dyn Fn(&Spawn) -> Vec<Act> + Send + Sync;
+pub type Script = dyn Fn(&Spawn) -> Result<Vec<Act>, String> + Send + Sync;
 
 /// One machine. Clones are the same.
 #[derive(Clone)]
@@ -60,6 +58,9 @@ struct Shared {
     name: Node,
     journal: Journal,
     script: Arc<Script>,
+    /// How long the kernel takes to make a process, and how long one takes to die.
+    spawning: Duration,
+    dying: Duration,
     /// How a process crashes its worker.
     crash: Box<dyn Fn() + Send + Sync>,
     state: Mutex<State>,
@@ -76,12 +77,14 @@ struct State {
 }
 
 impl Machine {
-    /// A machine whose processes run on `node`, do what `script` says, and can `crash` their worker.
+    /// A machine whose processes run on `node`, do what `script` says, and can `crash` their worker. The times are those that
+    /// it takes to make a process, and to end one.
     pub fn new(
         node: NodeHandle,
         name: Node,
         journal: Journal,
         script: Arc<Script>,
+        (spawning, dying): (Duration, Duration),
         crash: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         let shared = Shared {
@@ -89,6 +92,8 @@ impl Machine {
             name,
             journal,
             script,
+            spawning,
+            dying,
             crash: Box::new(crash),
             state: Mutex::default(),
             gone: watch::Sender::new(()),
@@ -161,8 +166,7 @@ impl Machine {
         }
     }
 
-    fn spawn(&self, spawn: &Spawn, life: Life) -> SimProcess {
-        let acts = (self.0.script)(spawn);
+    fn spawn(&self, spawn: &Spawn, acts: Vec<Act>, life: Life) -> SimProcess {
         let (signals, signalled) = watch::channel(None);
         let (pipe, output) = mpsc::channel(PIPE);
         let (exit, exited) = watch::channel(None);
@@ -216,6 +220,9 @@ impl Body {
             }
         }
         let shared = self.machine.0.clone();
+        if !shared.dying.is_zero() {
+            sleep(shared.dying).await;
+        }
         shared.journal.note(shared.name, Event::Gone { task, attempt, status, by_itself });
         self.machine.state().processes.remove(&number);
         exit.send_replace(Some(Exit { status, survivors_killed: self.child.is_some() }));
@@ -280,8 +287,9 @@ impl Agents for SimAgents {
     type Process = SimProcess;
 
     async fn spawn(&self, spawn: Spawn) -> Result<SimProcess, String> {
-        sleep(SPAWNING).await;
-        Ok(self.machine.spawn(&spawn, self.life.clone()))
+        sleep(self.machine.0.spawning).await;
+        let acts = (self.machine.0.script)(&spawn)?;
+        Ok(self.machine.spawn(&spawn, acts, self.life.clone()))
     }
 
     fn hold_until(&self, until: Instant) {

@@ -36,11 +36,15 @@ pub enum Behaviour {
     Unlucky,
     /// Crashes its worker at every attempt.
     Poison,
+    /// Can't be made into a process.
+    Unspawnable,
+    /// More than a run holds, at once. The last of all, as plans draw it apart.
+    Flood,
 }
 
 impl Behaviour {
     /// All there are.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Steady,
         Self::Quick,
         Self::Chatty,
@@ -55,6 +59,8 @@ impl Behaviour {
         Self::Broken,
         Self::Unlucky,
         Self::Poison,
+        Self::Unspawnable,
+        Self::Flood,
     ];
 
     /// The `input` of a task whose agent is like this.
@@ -74,6 +80,8 @@ impl Behaviour {
             Self::Broken => "broken",
             Self::Unlucky => "unlucky",
             Self::Poison => "poison",
+            Self::Unspawnable => "unspawnable",
+            Self::Flood => "flood",
         }
     }
 
@@ -89,7 +97,11 @@ impl Behaviour {
             Self::Steady => {
                 vec![print("Initializing...\nLoaded "), wait(900), print("config\n"), wait(2500), print("row 1\n")]
             }
-            Self::Quick => Vec::new(),
+            Self::Quick | Self::Unspawnable => Vec::new(),
+            Self::Flood => {
+                let lines = ("y".repeat(990) + "\n").repeat(64);
+                vec![print(&lines); 4]
+            }
             Self::Chatty => {
                 let burst = |from: u32| {
                     let lines: String = (from..from + 15).map(|n| format!("line {n}\n")).collect();
@@ -121,9 +133,12 @@ impl Behaviour {
     }
 }
 
-/// What the process does that is spawned.
-pub fn script(spawn: &Spawn) -> Vec<Act> {
+/// What the process does that is spawned; or why there is none.
+pub fn script(spawn: &Spawn) -> Result<Vec<Act>, String> {
     let said = spawn.argv.iter().skip_while(|arg| *arg != "--input").nth(1);
     let behaviour = Behaviour::ALL.into_iter().find(|behaviour| said.is_some_and(|said| said == behaviour.name()));
-    behaviour.unwrap_or(Behaviour::Quick).acts(spawn.attempt)
+    match behaviour.unwrap_or(Behaviour::Quick) {
+        Behaviour::Unspawnable => Err("no such file or directory".into()),
+        behaviour => Ok(behaviour.acts(spawn.attempt)),
+    }
 }

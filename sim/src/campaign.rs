@@ -43,7 +43,7 @@ impl Summary {
     fn add(&mut self, plan: &Plan, outcome: &Outcome) {
         self.seeds += 1;
         self.tasks += plan.tasks.len();
-        self.events += outcome.entries.len();
+        self.events += outcome.story.entries().len();
         self.messages += outcome.messages;
         self.simulated += outcome.lasted.as_secs_f64();
         let kinds: BTreeSet<_> = plan.faults.iter().map(|fault| fault.kind.name()).collect();

@@ -83,6 +83,22 @@ impl Clients {
         self.0.known[number].tell(Some(id));
     }
 
+    /// POSTs another task with the key of this one: that must be refused.
+    pub async fn reuse_key(&self, number: usize, task: &plan::Task) {
+        if self.task(number).await.is_none() {
+            return;
+        }
+        let request = self.0.requests.fetch_add(1, Ordering::Relaxed);
+        let body = r#"{"project":"default","type":"seed-db","params":{"reset":true}}"#.to_owned();
+        self.note(Event::Submitting { request, key: Some(format!("key-{number}, another task")) });
+        let answer = match ask(task.api, Request::Submit { body, key: Some(format!("key-{number}")) }).await {
+            Some(Reply::Accepted(Some(id))) => Ok(id),
+            Some(Reply::Refused(status)) => Err(status),
+            _ => return,
+        };
+        self.note(Event::Submitted { request, answer });
+    }
+
     /// POSTs a task. With a key, again and again until there is an answer.
     pub async fn submit(&self, number: usize, task: &plan::Task) {
         sleep(task.at).await;
@@ -190,15 +206,17 @@ impl Clients {
                     }
                 }
                 Reply::Closed(code) => return Some(code),
-                Reply::Accepted(_) | Reply::Refused(_) => return None,
+                Reply::Accepted(_) | Reply::Refused(_) | Reply::Holds(_) => return None,
             }
         }
     }
 
-    /// Waits until the replica has read its log.
-    pub async fn until_ready(api: u8) {
-        while !matches!(ask(api, Request::Ready).await, Some(Reply::Accepted(_))) {
-            sleep(Duration::from_millis(50)).await;
+    /// Notes what each replica holds when nobody watches any more.
+    pub async fn weigh(&self, limit: usize) {
+        for api in 0..self.0.apis {
+            if let Some(Reply::Holds(bytes)) = ask(api, Request::Memory).await {
+                self.0.journal.note(Node::Api(api), Event::Memory { of: "history", bytes, limit });
+            }
         }
     }
 }

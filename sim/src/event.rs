@@ -37,8 +37,21 @@ impl fmt::Display for Node {
     }
 }
 
+/// A task's id as people tell tasks apart: its first characters.
+pub struct Short<'a>(pub &'a TaskId);
+
+/// How many characters of an id are told; one that is hardly longer is told whole.
+const TOLD: usize = 8;
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.0.as_str();
+        if id.len() > TOLD + 4 { write!(f, "{}…", &id[..TOLD]) } else { f.write_str(id) }
+    }
+}
+
 /// A record on the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Logged {
     /// Where it is.
     pub topic: Topic,
@@ -53,7 +66,7 @@ pub struct Logged {
 }
 
 /// What happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     // Clients.
     /// A POST goes out. A client that tries again keeps its number; the body and the key are the same then.
@@ -157,7 +170,7 @@ pub enum Event {
     Started,
     /// A node was killed: no destructor ran.
     Killed,
-    /// A fault begins or ends, in words.
+    /// A fault begins, in words; the end of `X` is `X ends`.
     Fault(String),
     /// From here on no new fault comes, and the healthy part of the cluster must get everything done.
     Healed,
@@ -168,7 +181,7 @@ pub enum Event {
 }
 
 /// An event, where and when it happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// Since the world began.
     pub at: Duration,

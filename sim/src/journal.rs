@@ -3,6 +3,8 @@
 
 use crate::event::{Entry, Event, Node};
 use crate::oracle::{Oracle, Violation};
+use crate::story::{Found, Story};
+use std::hash::Hash as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -20,15 +22,16 @@ struct Shared {
 
 struct State {
     oracle: Oracle,
+    /// Of all entries: what derived hashes feed it is the same in every process of one build.
     hash: crc32fast::Hasher,
     entries: Vec<Entry>,
-    violation: Option<Violation>,
+    found: Option<Found>,
 }
 
 impl Journal {
     /// An empty journal whose time begins now. All its entries are kept: a world is short.
     pub fn new(oracle: Oracle) -> Self {
-        let state = State { oracle, hash: crc32fast::Hasher::new(), entries: Vec::new(), violation: None };
+        let state = State { oracle, hash: crc32fast::Hasher::new(), entries: Vec::new(), found: None };
         Self(Arc::new(Shared { start: Instant::now(), state: Mutex::new(state), found: Notify::new() }))
     }
 
@@ -37,11 +40,11 @@ impl Journal {
         let at = Instant::now().saturating_duration_since(self.0.start);
         let mut state = self.state();
         let entry = Entry { at, node, event };
-        state.hash.update(format!("{entry:?}").as_bytes());
-        if state.violation.is_none()
+        entry.hash(&mut state.hash);
+        if state.found.is_none()
             && let Err(violation) = state.oracle.observe(&entry)
         {
-            state.violation = Some(violation);
+            state.found = Some(Found { violation, by: state.entries.len() });
             self.0.found.notify_one();
         }
         state.entries.push(entry);
@@ -52,22 +55,29 @@ impl Journal {
         self.0.found.notified().await;
     }
 
-    /// Lets the oracle look once more, or judge the end.
+    /// Lets the oracle look once more.
     pub fn ask<T>(&self, ask: impl FnOnce(&mut Oracle) -> T) -> T {
         ask(&mut self.state().oracle)
     }
 
-    /// The simulation is over: what has not come by now is missing.
+    /// Whether everything that is owed once faults have stopped was given: then the simulation may end.
+    pub fn is_settled(&self) -> bool {
+        self.state().oracle.is_settled()
+    }
+
+    /// The world is over: lets the oracle judge what must have come by now, if it has found nothing before.
     pub fn finish(&self) {
         let mut state = self.state();
-        if state.violation.is_none() {
-            state.violation = state.oracle.finish().err();
+        if state.found.is_none()
+            && let Err(violation) = state.oracle.finish()
+        {
+            state.found = Some(Found { violation, by: state.entries.len() });
         }
     }
 
     /// What was found first.
     pub fn violation(&self) -> Option<Violation> {
-        self.state().violation.clone()
+        self.state().found.as_ref().map(|found| found.violation.clone())
     }
 
     /// The same for the same story, in every process.
@@ -75,9 +85,10 @@ impl Journal {
         self.state().hash.clone().finalize()
     }
 
-    /// The story so far.
-    pub fn entries(&self) -> Vec<Entry> {
-        self.state().entries.clone()
+    /// What happened, and what was found: takes it out of the journal.
+    pub fn into_story(self) -> Story {
+        let mut state = self.state();
+        Story::new(std::mem::take(&mut state.entries), state.found.take())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -21,5 +21,6 @@ pub mod projects;
 pub mod seed;
 pub mod server;
 pub mod shrink;
+pub mod story;
 pub mod trace;
 pub mod world;

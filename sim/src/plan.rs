@@ -25,6 +25,14 @@ pub struct Plan {
     pub partitions: u32,
     /// The bytes of history that an API replica keeps in memory.
     pub history_memory: usize,
+    /// Whether limits are small enough to be met: what is read ahead, the ledger's text, output that waits.
+    pub small_limits: bool,
+    /// How many tasks may wait before a POST is refused.
+    pub max_queued: usize,
+    /// How long a machine takes to make a process.
+    pub spawning: Duration,
+    /// How long a process takes to die: less than the margin of its worker's claims.
+    pub dying: Duration,
     /// The chance that a message is lost.
     pub loss: f64,
     /// The longest that a message takes.
@@ -66,6 +74,10 @@ pub struct Task {
     pub max_attempts: Option<u32>,
     /// Put on the log by somebody else, without an API.
     pub foreign: bool,
+    /// Of a type that there is not; only somebody else's task can be.
+    pub unrunnable: bool,
+    /// Its key is used for another task as well, which must be refused.
+    pub key_reused: bool,
 }
 
 /// A watcher.
@@ -149,6 +161,10 @@ pub enum FaultKind {
     Rebalances,
     /// Told to go, given time to drain, and started again as a later version.
     Deploy(Node),
+    /// Told to go while it is cut off.
+    DeployCutOff(Node),
+    /// Somebody's transaction on `tasks` is aborted: its offsets hold nothing.
+    Gap,
     /// The older half of the tasks' history is gone from the log.
     Truncate,
 }
@@ -175,12 +191,14 @@ impl FaultKind {
             Self::Elections => "leader elections",
             Self::Rebalances => "rebalance storm",
             Self::Deploy(_) => "rolling deploy",
+            Self::DeployCutOff(_) => "deploy while cut off",
+            Self::Gap => "gap in the offsets",
             Self::Truncate => "truncate history",
         }
     }
 
     /// The names of all kinds.
-    pub const NAMES: [&'static str; 19] = [
+    pub const NAMES: [&'static str; 21] = [
         "kill a worker",
         "kill an API",
         "kill a broker",
@@ -199,6 +217,8 @@ impl FaultKind {
         "leader elections",
         "rebalance storm",
         "rolling deploy",
+        "deploy while cut off",
+        "gap in the offsets",
         "truncate history",
     ];
 }
@@ -220,6 +240,8 @@ impl fmt::Display for FaultKind {
             Self::Elections => f.write_str("new leaders are elected"),
             Self::Rebalances => f.write_str("the group is rebalanced again and again"),
             Self::Deploy(node) => write!(f, "{node} is replaced by a later version"),
+            Self::DeployCutOff(node) => write!(f, "{node} is cut off, and told to go"),
+            Self::Gap => f.write_str("somebody's transaction on tasks is aborted"),
             Self::Truncate => f.write_str("the older half of the history is gone from the log"),
         }
     }
@@ -230,7 +252,7 @@ pub const FAULTS_END: Duration = Duration::from_secs(30);
 /// How many brokers a cluster has.
 pub const BROKERS: u8 = 3;
 
-const GARBAGE: [&str; 8] = [
+const GARBAGE: [&str; 9] = [
     "not JSON",
     "",
     "{}",
@@ -238,6 +260,7 @@ const GARBAGE: [&str; 8] = [
     r#"{"task_id":7}"#,
     r#"{"task_id":"-x","project":"default","type":"seed-db"}"#,
     r#"{"task_id":"stray","signal":"GO"}"#,
+    r#"{"task_id":"of-another-key","project":"default","type":"seed-db"}"#,
     r#"{"task_id":"stray","update":"a line of a task that nobody submitted"}"#,
 ];
 
@@ -256,7 +279,11 @@ impl Plan {
         }
         let watchers = (0..rng.usize(30..=40)).map(|_| Watch::draw(rng, tasks.len(), apis)).collect();
         let garbage = (0..rng.usize(0..=4))
-            .map(|_| Garbage { at: millis(rng, 0..=20_000), topic: rng.usize(0..3), value: GARBAGE[rng.usize(0..8)] })
+            .map(|_| Garbage {
+                at: millis(rng, 0..=20_000),
+                topic: rng.usize(0..3),
+                value: GARBAGE[rng.usize(0..GARBAGE.len())],
+            })
             .collect();
         Self {
             seed,
@@ -265,6 +292,10 @@ impl Plan {
             apis,
             partitions: [2, 4, 4, 6][rng.usize(0..4)],
             history_memory: [2_000, 20_000, 256 << 20][rng.usize(0..3)],
+            small_limits: rng.bool(),
+            max_queued: [5, 100, 100_000][rng.usize(0..3)],
+            spawning: Duration::from_millis([3, 3, 40, 400][rng.usize(0..4)]),
+            dying: Duration::from_millis([0, 0, 30, 800][rng.usize(0..4)]),
             loss: if rng.u8(0..4) == 0 { rng.f64() * 0.03 } else { 0.0 },
             latency: Duration::from_millis([2, 2, 10, 40][rng.usize(0..4)]),
             duplicates: if rng.u8(0..3) == 0 { rng.f64() * 0.1 } else { 0.0 },
@@ -278,16 +309,28 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// How far wall clocks may be apart.
+    pub fn skew(&self) -> Duration {
+        let off_by = self.faults.iter().filter_map(|fault| match fault.kind {
+            FaultKind::Clock(_, seconds) => Some(Duration::from_secs(seconds.unsigned_abs())),
+            _ => None,
+        });
+        off_by.sum()
+    }
+}
+
 impl Task {
     fn draw(rng: &mut Rng, apis: u8) -> Self {
-        // Most tasks work: the rest is spread over what may go wrong with them.
-        let behaviour = match rng.u8(0..10) {
-            0..=2 => Behaviour::Steady,
-            3 => Behaviour::Quick,
-            _ => Behaviour::ALL[rng.usize(0..Behaviour::ALL.len())],
+        // Most tasks work: the rest is spread over what may go wrong with them. A flood is costly, and therefore rare.
+        let behaviour = match rng.u8(0..100) {
+            0..=29 => Behaviour::Steady,
+            30..=39 => Behaviour::Quick,
+            40 => Behaviour::Flood,
+            _ => Behaviour::ALL[rng.usize(0..Behaviour::ALL.len() - 1)],
         };
         let config = if rng.u8(0..6) == 0 { Config::ALL[rng.usize(0..Config::ALL.len())] } else { Config::There };
-        let keyed = rng.bool();
+        let (keyed, foreign) = (rng.bool(), rng.u8(0..12) == 0);
         Self {
             at: millis(rng, 0..=20_000),
             api: rng.u8(0..apis),
@@ -297,7 +340,9 @@ impl Task {
             copies: if keyed && rng.u8(0..4) == 0 { 2 } else { 1 },
             timeout_s: (rng.u8(0..6) == 0).then(|| rng.u64(1..=12)),
             max_attempts: (rng.u8(0..8) == 0).then(|| rng.u32(1..=4)),
-            foreign: rng.u8(0..12) == 0,
+            foreign,
+            unrunnable: foreign && rng.u8(0..3) == 0,
+            key_reused: keyed && rng.u8(0..6) == 0,
         }
     }
 
@@ -311,7 +356,8 @@ impl Task {
             more += &format!(r#","max_attempts":{attempts}"#);
         }
         let (project, input) = (self.config.project(), self.behaviour.name());
-        format!(r#"{{"project":"{project}","type":"agent","command":"run","params":{{"input":"{input}"}}{more}}}"#)
+        let kind = if self.unrunnable { "no-such-type" } else { "agent" };
+        format!(r#"{{"project":"{project}","type":"{kind}","command":"run","params":{{"input":"{input}"}}{more}}}"#)
     }
 }
 
@@ -339,11 +385,12 @@ fn draw_faults(rng: &mut Rng, workers: u8, apis: u8) -> Vec<Fault> {
             let kind = draw_kind(rng, kind, workers, apis);
             let longest = match kind {
                 FaultKind::Kill(_) | FaultKind::Crash(_) | FaultKind::Deploy(_) => 8_000,
+                FaultKind::DeployCutOff(_) => 15_000,
                 FaultKind::Freeze(_) | FaultKind::Isolate(_) => 12_000,
                 FaultKind::Clock(..) => 20_000,
                 _ => 6_000,
             };
-            let at = millis(rng, 500..=25_000);
+            let at = millis(rng, 500..=if matches!(kind, FaultKind::DeployCutOff(_)) { 14_000 } else { 25_000 });
             let lasts = millis(rng, 200..=longest).min(FAULTS_END - at);
             faults.push(Fault { at, lasts, kind });
         }
@@ -378,6 +425,8 @@ fn draw_kind(rng: &mut Rng, kind: usize, workers: u8, apis: u8) -> FaultKind {
         15 => FaultKind::Elections,
         16 => FaultKind::Rebalances,
         17 => FaultKind::Deploy(user),
+        18 => FaultKind::DeployCutOff(worker),
+        19 => FaultKind::Gap,
         _ => FaultKind::Truncate,
     }
 }

@@ -1,9 +1,9 @@
 //! Plays a plan in a runtime and a thread of its own, so that nothing of one seed is there for the next.
 
-use crate::event::Entry;
 use crate::journal::Journal;
-use crate::oracle::{Oracle, Violation};
+use crate::oracle::{Oracle, OracleConfig, Violation};
 use crate::plan::Plan;
+use crate::story::Story;
 use crate::world;
 use baton_probe::{Mark, Mutant};
 use madsim::Config;
@@ -22,7 +22,7 @@ pub struct Outcome {
     /// The marks that were hit.
     pub marks: BTreeSet<Mark>,
     /// The story.
-    pub entries: Vec<Entry>,
+    pub story: Story,
     /// How long it was in the simulation's time.
     pub lasted: Duration,
     /// How many messages went over the network.
@@ -38,7 +38,14 @@ pub fn play(plan: &Plan, mutant: Option<Mutant>) -> Outcome {
 
 fn play_here(plan: &Plan, mutant: Option<Mutant>) -> Outcome {
     baton_probe::mutate(mutant);
-    let oracle = Oracle::default();
+    baton_probe::make_limits_small(plan.small_limits);
+    let oracle = Oracle::new(OracleConfig {
+        grace: world::GRACE,
+        reaction: plan.spawning + Duration::from_millis(100),
+        skew: plan.skew() + Duration::from_secs(1),
+        heals_all: true,
+        ..OracleConfig::default()
+    });
     let runtime = Runtime::with_seed_and_config(plan.seed, Config::default());
     // The journal outlives the world, whatever becomes of that.
     let journal = runtime.block_on(async { Journal::new(oracle) });
@@ -53,10 +60,10 @@ fn play_here(plan: &Plan, mutant: Option<Mutant>) -> Outcome {
     let violation = played.as_ref().err().map(|panic| Violation::panicked(&**panic));
     let (lasted, messages) = played.unwrap_or_default();
     Outcome {
-        violation: violation.or_else(|| journal.violation()),
+        violation: journal.violation().or(violation),
         hash: journal.hash(),
         marks: baton_probe::take_marks(),
-        entries: journal.entries(),
+        story: journal.into_story(),
         lasted,
         messages,
     }

@@ -1,8 +1,6 @@
 //! The API's front door in the simulation: what the HTTP shell does, on madsim's network. One connection carries one request;
 //! a watcher's carries frames until its end.
 
-use crate::event::{Event, Node};
-use crate::journal::Journal;
 use baton_core::hub::{Format, HubConfig};
 use baton_core::id::{TaskId, UpdateId};
 use baton_core::problem::Problem;
@@ -36,8 +34,8 @@ pub enum Request {
         /// How long the reader takes for each batch of frames.
         pace: Duration,
     },
-    /// Whether the replica has read its log.
-    Ready,
+    /// How many bytes of history it holds.
+    Memory,
 }
 
 /// What a client hears.
@@ -49,6 +47,8 @@ pub enum Reply {
     Refused(u16),
     /// Frames.
     Frames(Vec<Frame>),
+    /// So many bytes.
+    Holds(usize),
     /// The watcher's end: a close code.
     Closed(u16),
 }
@@ -70,19 +70,10 @@ pub fn address(api: u8) -> SocketAddr {
 }
 
 /// One API replica, for as long as its process lives.
-pub async fn serve<L: Log, W: World>(number: u8, log: L, world: W, config: HubConfig, journal: Journal) {
-    let limit = config.history_memory;
+pub async fn serve<L: Log, W: World>(number: u8, log: L, world: W, config: HubConfig) {
     let api = Api::new(log, world, TaskTypes::default(), config);
     let running = api.clone();
     tokio::spawn(async move { running.run().await });
-    let sampled = api.clone();
-    tokio::spawn(async move {
-        loop {
-            sleep(Duration::from_secs(5)).await;
-            let bytes = sampled.bytes();
-            journal.note(Node::Api(number), Event::Memory { of: "history", bytes, limit });
-        }
-    });
     let endpoint = Endpoint::bind(address(number)).await.expect("the address is free");
     while let Ok((sender, mut receiver, _)) = endpoint.accept1().await {
         let api = api.clone();
@@ -111,7 +102,7 @@ async fn answer<L: Log, W: World>(api: &Api<L, W>, request: Request, to: &Sender
             let answer = api.stop(&task, None).await;
             say(answer.map_or_else(refused, |()| Reply::Accepted(None))).await;
         }
-        Request::Ready => say(if api.ready() { Reply::Accepted(None) } else { Reply::Refused(503) }).await,
+        Request::Memory => say(Reply::Holds(api.history_bytes())).await,
         Request::Watch { task, after, pace } => {
             let code = match api.watch(&task, after).await {
                 Err(_) => 4404,

@@ -30,12 +30,16 @@ use tokio::time::{sleep, timeout};
 
 /// Once everything has healed, whatever is owed comes within this time of the simulation.
 pub const SETTLED_WITHIN: Duration = Duration::from_secs(150);
+/// How long agents have between SIGTERM and SIGKILL.
+pub const GRACE: Duration = Duration::from_secs(3);
 /// How often the oracle is asked whether all is done.
 const ASKED_EVERY: Duration = Duration::from_millis(500);
 /// How long a worker that crashed stays down.
 const CRASHED_FOR: Duration = Duration::from_millis(1500);
 /// How long a deploy waits for a worker to leave; then it kills it, as an orchestrator does.
 const LEAVES_WITHIN: Duration = Duration::from_secs(15);
+/// What a replica may hold beyond its budget when nobody watches: the last segment, and the ends of histories that expired.
+const HISTORY_SLACK: usize = 8 * 1024;
 /// Where those who use Baton are.
 const CLIENT: Node = Node::Client(0);
 /// The longest line that workers pass on, in bytes.
@@ -54,7 +58,7 @@ struct Stage {
 pub async fn play(plan: &Plan, journal: &Journal) {
     let (crash, mut crashed) = mpsc::unbounded_channel();
     let stage = Arc::new(Stage::build(plan.clone(), journal.clone(), &crash));
-    let _clients = stage.clients();
+    let (node, clients) = stage.clients();
     let crashing = stage.clone();
     tokio::spawn(async move {
         while let Some(node) = crashed.recv().await {
@@ -64,7 +68,7 @@ pub async fn play(plan: &Plan, journal: &Journal) {
     tokio::select! {
         biased;
         () = journal.found() => {}
-        () = stage.act() => {}
+        () = stage.act(&node, clients) => {}
     }
 }
 
@@ -83,13 +87,18 @@ impl Stage {
             });
         }
         for number in 0..stage.plan.apis {
-            let api = ApiProcess { number, user: stage.user(Node::Api(number)), memory: stage.plan.history_memory };
+            let config = HubConfig {
+                history_memory: stage.plan.history_memory,
+                max_queued: stage.plan.max_queued,
+                ..HubConfig::default()
+            };
+            let api = ApiProcess { number, user: stage.user(Node::Api(number)), config };
             stage.put(Node::Api(number), server::address(number).ip(), move |start| api.clone().run(start));
         }
         let projects = SimProjects::default();
         for number in 0..stage.plan.workers {
             let node = Node::Worker(number);
-            let machine = machine(number, &stage.journal, crash.clone());
+            let machine = machine(number, &stage.plan, &stage.journal, crash.clone());
             let process = WorkerProcess {
                 name: stage.plan.named_workers.then(|| node.to_string()),
                 user: stage.user(node),
@@ -118,7 +127,7 @@ impl Stage {
     }
 
     /// Those who submit, stop and watch, on a node of their own.
-    fn clients(&self) -> NodeHandle {
+    fn clients(&self) -> (NodeHandle, Clients) {
         let node = Handle::current().create_node().name(CLIENT.to_string()).ip([10, 0, 2, 1].into()).build();
         let plan = &self.plan;
         let clients = Clients::new(self.journal.clone(), CLIENT, plan.apis, plan.tasks.len());
@@ -131,6 +140,10 @@ impl Stage {
                 let (clients, mut task) = (clients.clone(), task.clone());
                 task.api = (task.api + copy) % plan.apis;
                 node.spawn(async move { clients.submit(number, &task).await });
+            }
+            if task.key_reused {
+                let clients = clients.clone();
+                node.spawn(async move { clients.reuse_key(number, &task).await });
             }
         }
         for watch in plan.watchers.iter().cloned() {
@@ -150,11 +163,11 @@ impl Stage {
                 user.append(Batch::one(topic, key, value)).await;
             });
         }
-        node
+        (node, clients)
     }
 
     /// Both phases.
-    async fn act(self: &Arc<Self>) {
+    async fn act(self: &Arc<Self>, node: &NodeHandle, clients: Clients) {
         let begin = |fault: &Fault| tokio::spawn(self.clone().fault(fault.clone()));
         let faults: Vec<_> = self.plan.faults.iter().map(begin).collect();
         sleep(FAULTS_END).await;
@@ -165,11 +178,13 @@ impl Stage {
         NetSim::current().update_config(|net| net.packet_loss_rate = 0.0);
         self.journal.note(Node::World, Event::Healed);
         let settled = async {
-            while !self.journal.ask(|oracle| oracle.is_settled()) {
+            while !self.journal.is_settled() {
                 sleep(ASKED_EVERY).await;
             }
         };
         let _ = timeout(SETTLED_WITHIN, settled).await;
+        let limit = self.plan.history_memory + HISTORY_SLACK;
+        node.spawn(async move { clients.weigh(limit).await }).await.expect("clients don't panic");
         self.journal.finish();
     }
 
@@ -194,7 +209,13 @@ impl Stage {
 
     async fn fault(self: Arc<Self>, fault: Fault) {
         sleep(fault.at).await;
-        self.journal.note(Node::World, Event::Fault(format!("{} for {:?}", fault.kind, fault.lasts)));
+        let what = fault.kind.to_string();
+        self.journal.note(Node::World, Event::Fault(what.clone()));
+        self.bring(&fault).await;
+        self.journal.note(Node::World, Event::Fault(format!("{what} ends")));
+    }
+
+    async fn bring(self: &Arc<Self>, fault: &Fault) {
         let lasts = sleep(fault.lasts);
         match fault.kind {
             FaultKind::Kill(node) => {
@@ -274,7 +295,13 @@ impl Stage {
                 self.cluster.rebalance();
             }
             FaultKind::Deploy(node) => self.deploy(node, fault.lasts).await,
-            FaultKind::Truncate => self.cluster.truncate_half(Topic::Progress),
+            FaultKind::DeployCutOff(node) => {
+                NetSim::current().clog_node(self.id(node));
+                self.deploy(node, fault.lasts).await;
+                NetSim::current().unclog_node(self.id(node));
+            }
+            FaultKind::Gap => self.cluster.abort_something(Topic::Tasks),
+            FaultKind::Truncate => self.cluster.truncate_half(),
         }
     }
 
@@ -309,11 +336,11 @@ fn calm(plan: &Plan) {
     });
 }
 
-fn machine(number: u8, journal: &Journal, crash: mpsc::UnboundedSender<Node>) -> Machine {
+fn machine(number: u8, plan: &Plan, journal: &Journal, crash: mpsc::UnboundedSender<Node>) -> Machine {
     let name = Node::Machine(number);
     let node = Handle::current().create_node().name(name.to_string()).ip([10, 0, 4, number + 1].into()).build();
     let crash = move || _ = crash.send(Node::Worker(number));
-    Machine::new(node, name, journal.clone(), Arc::new(behaviour::script), crash)
+    Machine::new(node, name, journal.clone(), Arc::new(behaviour::script), (plan.spawning, plan.dying), crash)
 }
 
 /// Whoever uses the log.
@@ -352,14 +379,13 @@ async fn foreign(user: User, clients: Clients, number: usize, at: Duration, body
 struct ApiProcess {
     number: u8,
     user: User,
-    memory: usize,
+    config: HubConfig,
 }
 
 impl ApiProcess {
     async fn run(self, start: Start) {
         let log = self.user.log(&start, None).await;
-        let config = HubConfig { history_memory: self.memory, ..HubConfig::default() };
-        server::serve(self.number, log, start.world, config, self.user.journal).await;
+        server::serve(self.number, log, start.world, self.config).await;
     }
 }
 
@@ -379,7 +405,7 @@ impl WorkerProcess {
         self.machine.sweep().await;
         let config = WorkerConfig {
             slots: self.slots,
-            grace: Duration::from_secs(3),
+            grace: GRACE,
             drain_timeout: Duration::from_secs(5),
             max_line: MAX_LINE,
             seed: self.seed,

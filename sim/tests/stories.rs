@@ -20,6 +20,8 @@ fn task(behaviour: Behaviour) -> Task {
         timeout_s: None,
         max_attempts: None,
         foreign: false,
+        unrunnable: false,
+        key_reused: false,
     }
 }
 
@@ -33,6 +35,10 @@ fn plan(task: Task) -> Plan {
         apis: 2,
         partitions: 2,
         history_memory: 1 << 20,
+        small_limits: false,
+        max_queued: 100,
+        spawning: Duration::from_millis(3),
+        dying: Duration::ZERO,
         loss: 0.0,
         latency: Duration::from_millis(2),
         duplicates: 0.0,
@@ -49,14 +55,15 @@ fn plan(task: Task) -> Plan {
 fn check(plan: &Plan, expected: &[&str]) {
     let outcome = seed::play(plan, None);
     assert_eq!(outcome.violation, None);
-    let watchers = outcome.entries.iter().filter_map(|entry| match entry.event {
+    let watchers = outcome.story.entries().iter().filter_map(|entry| match entry.event {
         Event::Watching { watcher, .. } => Some(watcher),
         _ => None,
     });
     let mut read = 0;
     for number in watchers {
         let frames: Vec<&str> = outcome
-            .entries
+            .story
+            .entries()
             .iter()
             .filter_map(|entry| match &entry.event {
                 Event::Frame { watcher, update, .. } if *watcher == number => Some(update.as_str()),

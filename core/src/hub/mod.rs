@@ -548,7 +548,6 @@ impl Hub {
 
     fn forget(&mut self, id: &TaskId) {
         let Some(task) = self.tasks.remove(id) else { return };
-        hit(Mark::TaskForgotten);
         self.by_submission.remove(&task.listed);
         self.with_params.remove(&task.place_by_params());
         if let Some(end) = &task.ended {

@@ -97,7 +97,6 @@ impl Filter {
             return Verdict::Drop;
         }
         if late {
-            hit(Mark::LateTerminalTaken);
             // There is one terminal update on the log, whatever numbers someone else has made up before it.
             id = UpdateId { seq: last.seq.saturating_add(1), ..last };
             self.last = Some(id);

@@ -7,7 +7,7 @@ use crate::ledger::Ledger;
 use crate::log::{Batch, Committed, Epoch, Offset, Partition, Step};
 use crate::record::TaskRecord;
 use crate::time::{Instant, Timestamp};
-use baton_probe::{Mark, Mutant, hit, hit_if, is};
+use baton_probe::{Mark, Mutant, hit, hit_if, is, limit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -241,8 +241,9 @@ impl Claim {
     /// Whether to stop reading, or to go on: `None` to leave it as it is.
     pub fn pause_or_resume(&mut self) -> Option<bool> {
         let (tasks, bytes) = (self.waiting.len(), self.waiting_bytes);
-        let full = tasks >= READ_AHEAD_TASKS || bytes >= READ_AHEAD_BYTES;
-        let roomy = tasks <= READ_AHEAD_TASKS / 2 && bytes <= READ_AHEAD_BYTES / 2;
+        let most = limit(READ_AHEAD_TASKS, 4);
+        let full = tasks >= most || bytes >= READ_AHEAD_BYTES;
+        let roomy = tasks <= most / 2 && bytes <= READ_AHEAD_BYTES / 2;
         let pause = if self.paused { !roomy } else { full };
         (pause != self.paused).then(|| {
             hit_if(pause, Mark::ReadingPaused);

@@ -255,10 +255,7 @@ impl Worker {
                 // A STOP that the last owner heard may not have come here yet.
                 self.effects.push_back(Effect::CatchUp);
             }
-            Err(bad) => {
-                hit(Mark::LedgerUnusable);
-                self.effects.push_back(Effect::Unusable(partition, bad.to_string()));
-            }
+            Err(bad) => self.effects.push_back(Effect::Unusable(partition, bad.to_string())),
         }
     }
 
@@ -460,7 +457,6 @@ impl Worker {
     }
 
     fn give_up(&mut self) {
-        hit(Mark::GivenUpAtDrain);
         self.going = Going::Gone;
         for run in self.runs.keys() {
             self.effects.push_back(Effect::Tell(*run, RunInput::Abandon));

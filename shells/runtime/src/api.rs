@@ -125,9 +125,9 @@ impl<L: Log, W: World> Api<L, W> {
         self.shared.hub().ready()
     }
 
-    /// How many bytes are held for histories and tasks.
-    pub fn bytes(&self) -> usize {
-        self.shared.hub().bytes()
+    /// How many bytes of history are in memory.
+    pub fn history_bytes(&self) -> usize {
+        self.shared.hub().gauge().bytes()
     }
 
     /// The task types that are known.

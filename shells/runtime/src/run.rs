@@ -5,7 +5,7 @@ use crate::world::Clock;
 use baton_core::id::TaskId;
 use baton_core::log::{Batch, Topic, Values};
 use baton_core::run::{Effect, Ending, Input, Run, RunSpec, Unfetched};
-use baton_probe::{Mark, Mutant, hit, is};
+use baton_probe::{Mutant, is};
 use std::future::Future;
 use std::pin::Pin;
 use tokio::sync::mpsc;
@@ -77,7 +77,6 @@ pub(crate) async fn run<L: Log, A: Agents, P: Projects, W: World>(
         let input = tokio::select! {
             biased;
             input = inputs.recv(), if !orphaned => input.unwrap_or_else(|| {
-                hit(Mark::Orphaned);
                 orphaned = true;
                 Input::Abandon
             }),

@@ -10,6 +10,7 @@ use baton_sim::campaign::{self, Summary, Until};
 use baton_sim::plan::Plan;
 use baton_sim::seed;
 use baton_sim::shrink::{self, Less};
+use baton_sim::trace::Trace;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -136,9 +137,7 @@ fn tell_failures(summary: &Summary, mutant: Option<Mutant>) {
         );
         println!("  {}", again(failure.seed, &less, mutant));
         let smaller = seed::play(&left, mutant);
-        if let Some(violation) = smaller.violation {
-            println!("\n{violation}");
-        }
+        println!("\n{}", Trace::new(failure.seed, &smaller.story).ending());
     }
 }
 

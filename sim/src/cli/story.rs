@@ -1,9 +1,11 @@
 //! One seed: its outcome, its story, its picture.
 
 use baton_probe::Mutant;
+use baton_sim::picture::picture;
 use baton_sim::plan::Plan;
+use baton_sim::seed;
 use baton_sim::shrink::Less;
-use baton_sim::{picture, seed, trace};
+use baton_sim::trace::Trace;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,7 +15,8 @@ pub fn tell(plan: &Plan, less: &Less, mutant: Option<Mutant>, story: bool, html:
     let plan = less.of(plan);
     let outcome = seed::play(&plan, mutant);
     if story {
-        print!("{}", trace::story(&outcome.entries, std::io::stdout().is_terminal()));
+        let colours = std::io::stdout().is_terminal();
+        print!("{}", Trace::new(plan.seed, &outcome.story).with_colours(colours));
     }
     println!(
         "seed {}: {} tasks, {} watchers, {} faults, {} events in {:.1} s of simulated time, hash {:08x}",
@@ -21,13 +24,12 @@ pub fn tell(plan: &Plan, less: &Less, mutant: Option<Mutant>, story: bool, html:
         plan.tasks.len(),
         plan.watchers.len(),
         plan.faults.len(),
-        outcome.entries.len(),
+        outcome.story.entries().len(),
         outcome.lasted.as_secs_f64(),
         outcome.hash
     );
     if let Some(file) = html {
-        let title = format!("Baton, seed {}", plan.seed);
-        if let Err(error) = std::fs::write(file, picture::html(&title, &outcome.entries, outcome.violation.as_ref())) {
+        if let Err(error) = std::fs::write(file, picture(plan.seed, &outcome.story)) {
             println!("FAILED: {} can't be written: {error}", file.display());
             return ExitCode::FAILURE;
         }
@@ -36,6 +38,9 @@ pub fn tell(plan: &Plan, less: &Less, mutant: Option<Mutant>, story: bool, html:
     match outcome.violation {
         Some(violation) => {
             println!("\nFAILED: {violation}");
+            if !story {
+                println!("{}", Trace::new(plan.seed, &outcome.story).ending());
+            }
             ExitCode::FAILURE
         }
         None => {

@@ -1,7 +1,7 @@
 //! A broker's process: takes requests from the network, and answers when it can.
 
 use super::cluster::Cluster;
-use super::wire::{Broker, Request, Response};
+use super::wire::{Broker, Error, Request, Response};
 use madsim::net::Endpoint;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +12,9 @@ use tokio::time::{sleep, timeout};
 pub(super) const REQUESTS: u64 = 0;
 /// How long a fetch, an append or a join waits at the broker before it is answered empty-handed.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a join waits at the broker.
+pub(super) const JOIN_WAIT: Duration = Duration::from_secs(3);
 
 /// A request as it goes over the network: where the answer goes, and whether it may wait.
 pub(super) struct Asked {
@@ -69,16 +72,22 @@ impl Cluster {
             return refused;
         }
         let Request::Join { group, member, .. } = request else { return Response::Done };
+        let joined = self.until_joined(broker, &group, member);
+        // The member asks again: its answer may have been lost.
+        timeout(JOIN_WAIT, joined).await.unwrap_or(Response::Error(Error::RebalanceInProgress))
+    }
+
+    async fn until_joined(&self, broker: Broker, group: &str, member: u64) -> Response {
         loop {
             let changed = self.changed();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(joined) = self.joined(&group, member) {
+            if let Some(joined) = self.joined(group, member) {
                 return joined;
             }
             changed.await;
             if !self.coordinates(broker) {
-                return Response::Error(super::wire::Error::NotLeader);
+                return Response::Error(Error::NotLeader);
             }
         }
     }

@@ -5,7 +5,8 @@ use super::partition::{Fate, Log};
 use super::wire::{Broker, Error, Producer, Request, Response};
 use crate::event::{Event, Logged, Node};
 use crate::journal::Journal;
-use baton_core::log::{Committed, Offset, Partition, Topic};
+use baton_core::log::{Committed, Offset, Partition, Topic, Values};
+use baton_core::record::{Kind, ProgressRecord};
 use baton_core::time::Timestamp;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,6 +108,8 @@ impl BrokerState {
 
 struct Transaction {
     producer: Producer,
+    /// Who ended the last transaction, and how: asked again, the answer is the same.
+    ended: Option<(Producer, bool)>,
     phase: Phase,
     partitions: BTreeSet<usize>,
     offsets: BTreeMap<(String, Partition), Committed>,
@@ -176,10 +179,15 @@ impl Cluster {
         let mut state = self.state();
         state.brokers[usize::from(broker)].down = true;
         if machine {
-            for log in &mut state.logs {
-                log.isr.remove(&broker);
-                let end = &mut log.ends[usize::from(broker)];
-                *end = madsim::rand::Rng::gen_range(&mut madsim::rand::thread_rng(), 0..=*end);
+            let State { logs, brokers, .. } = &mut *state;
+            for log in logs {
+                // What acks=all protects from: another that lives has all that was acknowledged.
+                let has_all = |other: Broker| other != broker && log.ends[usize::from(other)] >= log.high_watermark;
+                if (0..BROKERS).any(|other| has_all(other) && !brokers[usize::from(other)].down) {
+                    log.isr.remove(&broker);
+                    let end = &mut log.ends[usize::from(broker)];
+                    *end = madsim::rand::Rng::gen_range(&mut madsim::rand::thread_rng(), 0..=*end);
+                }
             }
         }
         drop(state);
@@ -218,12 +226,30 @@ impl Cluster {
         self.state().groups.values_mut().for_each(|group| group.rebalance(Instant::now()));
     }
 
-    /// The older half of each partition of the topic is gone.
-    pub fn truncate_half(&self, topic: Topic) {
+    /// Somebody's transaction wrote to all partitions of the topic, and is aborted: its offsets hold nothing.
+    pub fn abort_something(&self, topic: Topic) {
+        let mut state = self.state();
+        state.producers += 1;
+        let somebody = Producer { id: state.producers, epoch: 0 };
+        let now = self.now();
+        for log in state.logs.iter_mut().filter(|log| log.topic == topic && log.leader.is_some()) {
+            let records = (Bytes::from_static(b"aborted"), Values::one(&b"{}"[..]));
+            if log.append(somebody, 0, true, now, records).is_ok() {
+                log.mark(somebody, false, now);
+            }
+        }
+    }
+
+    /// The older half of each partition of `task-progress` is gone, or what stands before the first end of a task: ends are kept
+    /// for at least as long as the tasks themselves.
+    pub fn truncate_half(&self) {
+        let topic = Topic::Progress;
         let mut state = self.state();
         for log in state.logs.iter_mut().filter(|log| log.topic == topic) {
             let before = log.start;
-            log.truncate(log.start + (log.stable() - log.start) / 2);
+            let half = log.start + (log.stable() - log.start) / 2;
+            let first_end = log.batches.iter().find(|batch| batch.values.iter().any(ends_a_task));
+            log.truncate(first_end.map_or(half, |batch| batch.base.min(half)));
             if log.start > before {
                 let leader = Node::Broker(log.leader.unwrap_or_default());
                 self.0.journal.note(leader, Event::Truncated(topic, log.partition, log.start));
@@ -301,10 +327,10 @@ impl Cluster {
                 let first = log.batches.iter().find(|batch| batch.at >= *at).map_or(end, |batch| batch.base);
                 Response::Offsets { end, at: first.min(end).max(log.start), start: log.start }
             }
-            Request::Join { group, member, instance, owned } => {
+            Request::Join { group, member, number, instance, owned } => {
                 self.coordinate(state, broker)?;
                 let group = state.groups.entry(group.clone()).or_default();
-                *member = group.join(*member, instance.clone(), owned, Instant::now())?;
+                group.join((*member, *number), instance.clone(), owned, Instant::now())?;
                 return Ok(None);
             }
             Request::Heartbeat(group, membership) => {
@@ -356,6 +382,7 @@ impl Cluster {
         let Some(id) = transaction else { return Ok(Response::Producer(fresh)) };
         let known = state.transactions.entry(id.clone()).or_insert_with(|| Transaction {
             producer: fresh,
+            ended: None,
             phase: Phase::Empty,
             partitions: BTreeSet::new(),
             offsets: BTreeMap::new(),
@@ -363,32 +390,32 @@ impl Cluster {
         match known.phase {
             Phase::Decided { .. } => Err(Error::ConcurrentTransactions),
             Phase::Open { .. } => {
-                known.producer.epoch += 1;
-                let producer = known.producer;
+                (known.producer.epoch, known.ended) = (known.producer.epoch + 1, None);
                 self.decide(state, &id, false);
-                let _ = producer;
                 Err(Error::ConcurrentTransactions)
             }
             Phase::Empty => {
                 known.producer.epoch += 1;
+                known.ended = None;
                 Ok(Response::Producer(known.producer))
             }
         }
     }
 
+    /// Ends a transaction. The next one has a higher epoch (KIP-890), so that this request, late or sent twice, can't end that.
     fn end(&self, state: &mut State, id: &str, producer: Producer, commit: bool) -> Result<Response, Error> {
-        let open = state.transactions.get(id).ok_or(Error::InvalidTransaction)?;
-        open.check(producer)?;
-        match open.phase {
-            // Asked twice: the answer to the first was lost.
-            Phase::Decided { commit: decided } if decided == commit => Ok(Response::Done),
-            Phase::Decided { .. } => Err(Error::InvalidTransaction),
-            Phase::Empty => Ok(Response::Done),
-            Phase::Open { .. } => {
-                self.decide(state, id, commit);
-                Ok(Response::Done)
-            }
+        let open = state.transactions.get_mut(id).ok_or(Error::InvalidTransaction)?;
+        let next = Response::Producer(Producer { epoch: producer.epoch + 1, ..producer });
+        if open.ended == Some((producer, commit)) {
+            return Ok(next);
         }
+        open.check(producer)?;
+        if !matches!(open.phase, Phase::Open { .. }) {
+            return Err(Error::InvalidTransaction);
+        }
+        open.ended = Some((producer, commit));
+        self.decide(state, id, commit);
+        Ok(next)
     }
 
     /// The decision is made, and durable: from here on it only has to be carried out.
@@ -437,6 +464,7 @@ impl Cluster {
         for index in std::mem::take(&mut open.partitions) {
             // The producer as it was when it opened the transaction: markers of a fenced one carry its id.
             logs[index].mark(open.producer, commit, now);
+            self.tell(&mut logs[index]);
             self.follow_later(index);
         }
         for ((group, partition), committed) in std::mem::take(&mut open.offsets) {
@@ -444,6 +472,7 @@ impl Cluster {
                 groups.entry(group).or_default().committed.insert(partition, committed);
             }
         }
+        open.producer.epoch += 1;
         open.phase = Phase::Empty;
     }
 
@@ -553,7 +582,7 @@ impl Cluster {
             .filter_map(|(id, open)| match open.phase {
                 Phase::Open { since } if now.saturating_duration_since(since) >= self.0.config.transaction => {
                     // Whoever had it open is fenced.
-                    open.producer.epoch += 1;
+                    (open.producer.epoch, open.ended) = (open.producer.epoch + 1, None);
                     Some(id.clone())
                 }
                 _ => None,
@@ -623,7 +652,12 @@ impl Cluster {
 
 impl Transaction {
     fn check(&self, producer: Producer) -> Result<(), Error> {
-        if producer == self.producer { Ok(()) } else { Err(Error::ProducerFenced) }
+        let next = Producer { epoch: self.producer.epoch + 1, ..self.producer };
+        match self.phase {
+            _ if producer == self.producer => Ok(()),
+            Phase::Decided { .. } if producer == next => Err(Error::ConcurrentTransactions),
+            _ => Err(Error::ProducerFenced),
+        }
     }
 
     /// Opens it, if it is not open.
@@ -639,6 +673,10 @@ impl Transaction {
     }
 }
 
+fn ends_a_task(value: &[u8]) -> bool {
+    ProgressRecord::read(value).is_ok_and(|record| record.kind.is_some_and(Kind::is_terminal))
+}
+
 fn lead(state: &mut State, index: usize, broker: Broker) -> Result<&mut Log, Error> {
     let log = &mut state.logs[index];
     if log.leader == Some(broker) { Ok(log) } else { Err(Error::NotLeader) }
@@ -649,7 +687,7 @@ fn records<'a>(
     partition: Partition,
     base: Offset,
     key: &'a Bytes,
-    values: &'a baton_core::log::Values,
+    values: &'a Values,
 ) -> impl Iterator<Item = Logged> + 'a {
     values.iter().zip(base..).map(move |(value, offset)| Logged {
         topic,

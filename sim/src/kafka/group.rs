@@ -17,7 +17,6 @@ pub struct Group {
     generation: Generation,
     /// Until when members may join the next generation, while one is being made.
     rebalancing: Option<Instant>,
-    made: u64,
     /// What is committed of each partition.
     pub committed: BTreeMap<Partition, Committed>,
 }
@@ -34,36 +33,39 @@ struct Member {
     revoked: BTreeSet<Partition>,
     /// It was told of this generation.
     told: Generation,
+    /// Of its last join.
+    number: u64,
 }
 
 impl Group {
-    /// A member joins; returns who it is. It waits until [`Self::joined`] has an answer.
+    /// A member joins, under an id of its own making, so that a join may be sent again (as in KIP-848). It waits until
+    /// [`Self::joined`] has an answer.
     pub fn join(
         &mut self,
-        member: u64,
+        (member, number): (u64, u64),
         instance: Option<String>,
         owned: &[Partition],
         now: Instant,
-    ) -> Result<u64, Error> {
-        let mut member = member;
-        if member == 0 {
-            self.made += 1;
-            member = self.made;
+    ) -> Result<(), Error> {
+        if self.members.get(&member).is_some_and(|known| number <= known.number) {
+            return Ok(());
+        }
+        if !self.members.contains_key(&member) {
+            if !owned.is_empty() {
+                return Err(Error::UnknownMember);
+            }
             let earlier = instance.as_ref().and_then(|instance| {
                 self.members.iter().find(|(_, other)| other.instance.as_ref() == Some(instance)).map(|(id, _)| *id)
             });
             if let Some(earlier) = earlier.and_then(|earlier| self.members.remove(&earlier)) {
                 // A static member is back: what it had is its own, and nobody else need move.
-                let told = if self.rebalancing.is_none() { self.generation.saturating_sub(1) } else { self.generation };
                 let joined = self.rebalancing.is_some();
                 let (assigned, revoked) = (earlier.owned.clone(), BTreeSet::new());
-                self.members.insert(member, Member { seen: now, joined, assigned, revoked, told, ..earlier });
-                return Ok(member);
+                self.members
+                    .insert(member, Member { seen: now, joined, assigned, revoked, told: 0, number, ..earlier });
+                return Ok(());
             }
-        } else if !self.members.contains_key(&member) {
-            return Err(if instance.is_some() { Error::FencedInstance } else { Error::UnknownMember });
         }
-        let owned: BTreeSet<Partition> = owned.iter().copied().collect();
         let entry = self.members.entry(member).or_insert_with(|| Member {
             instance,
             owned: BTreeSet::new(),
@@ -72,12 +74,14 @@ impl Group {
             assigned: BTreeSet::new(),
             revoked: BTreeSet::new(),
             told: 0,
+            number,
         });
-        entry.owned = owned;
+        entry.number = number;
+        entry.owned = owned.iter().copied().collect();
         entry.seen = now;
         entry.joined = true;
         self.rebalance(now);
-        Ok(member)
+        Ok(())
     }
 
     /// What a member that joined is told, once the generation is made.

@@ -21,7 +21,7 @@ pub struct Producer {
 /// A member of a group as it was told by its last join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership {
-    /// Given by the coordinator.
+    /// Of its own making.
     pub member: u64,
     /// Of the last join.
     pub generation: Generation,
@@ -71,8 +71,10 @@ pub enum Request {
     Join {
         /// Which.
         group: String,
-        /// 0 for a new one.
+        /// Of its own making.
         member: u64,
+        /// Counts the joins of this member: one that was sent before another, and comes after it, says nothing.
+        number: u64,
         /// The static member's name (KIP-345).
         instance: Option<String>,
         /// What it holds and will not give up by this (KIP-429).
@@ -170,8 +172,6 @@ pub enum Error {
     UnstableOffset,
     /// No such member.
     UnknownMember,
-    /// Another member has taken its name.
-    FencedInstance,
     /// The member is of an earlier generation.
     IllegalGeneration,
     /// Join again.

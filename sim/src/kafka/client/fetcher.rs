@@ -4,6 +4,7 @@ use super::super::cluster::BROKERS;
 use super::super::wire::{Broker, Request, Response};
 use super::{Client, FETCH_BYTES, FETCHED_WITHIN, RETRY_AFTER, Task};
 use baton_core::log::{Delivered, Offset, Partition, Topic};
+use baton_runtime::ports::LogError;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -53,10 +54,13 @@ pub(super) struct Fetched {
     pub ends: Vec<(Topic, Partition, Offset)>,
 }
 
+/// What a poller says: what it got, or that no broker answers.
+pub(super) type Answer = Result<Fetched, LogError>;
+
 /// See the module's words.
 pub(super) struct Fetcher {
     pub positions: Positions,
-    pub fetched: mpsc::Receiver<Fetched>,
+    pub fetched: mpsc::Receiver<Answer>,
     _pollers: Vec<Task>,
 }
 
@@ -71,7 +75,7 @@ impl Fetcher {
     }
 }
 
-async fn poll(client: Arc<Client>, broker: Broker, positions: Positions, sender: mpsc::Sender<Fetched>) {
+async fn poll(client: Arc<Client>, broker: Broker, positions: Positions, sender: mpsc::Sender<Answer>) {
     let topic = positions.topic;
     if client.leaders().is_empty() {
         client.refresh().await;
@@ -89,7 +93,7 @@ async fn poll(client: Arc<Client>, broker: Broker, positions: Positions, sender:
             tokio::select! {
                 biased;
                 () = changed => {}
-                () = sleep(wait) => if orphans { client.refresh().await },
+                () = sleep(wait) => if orphans { client.refresh().await; },
             }
             continue;
         }
@@ -105,14 +109,17 @@ async fn poll(client: Arc<Client>, broker: Broker, positions: Positions, sender:
                 for (_, partition, end) in &ends {
                     positions.advance(*partition, *end);
                 }
-                if sender.send(Fetched { records, ends }).await.is_err() {
+                if sender.send(Ok(Fetched { records, ends })).await.is_err() {
                     return;
                 }
             }
             Some(Response::Done) => {}
             _ => {
                 sleep(RETRY_AFTER).await;
-                client.refresh().await;
+                if !client.refresh().await {
+                    // One that nobody takes is enough.
+                    let _ = sender.try_send(Err(LogError::Unavailable("no broker answers".into())));
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A member of a group: joins, keeps its session alive, gives claims up when it is asked to, and loses them when it can't
 //! prove that they hold.
 
+use super::super::broker::JOIN_WAIT;
 use super::super::group::REBALANCE_TIMEOUT;
 use super::super::wire::{Error, Membership, Request, Response};
 use super::fetcher::{Fetched, Fetcher, Positions};
@@ -9,6 +10,7 @@ use super::{ANSWERED_WITHIN, Client, RETRY_AFTER, Task};
 use baton_core::log::{Committed, Epoch, Offset, Partition, Topic};
 use baton_runtime::ports::{GroupEvent, LogError, Member};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -18,8 +20,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 const HEARTBEAT: Duration = Duration::from_millis(1500);
 /// So long before its session can end at the coordinator a member takes its claims for lost.
 const MARGIN: Duration = Duration::from_secs(1);
-/// How long the answer to a join may take: the longest rebalance, and the way.
-const JOINED_WITHIN: Duration = REBALANCE_TIMEOUT.saturating_add(Duration::from_secs(2));
+/// How long the answer to a join may take: what it waits at the broker, and the way.
+const JOINED_WITHIN: Duration = JOIN_WAIT.saturating_add(ANSWERED_WITHIN);
 
 /// See the module's words.
 pub struct SimMember {
@@ -41,20 +43,37 @@ struct Shared {
     state: Mutex<State>,
     claims: Claims,
     events: mpsc::UnboundedSender<GroupEvent>,
+    /// How often it has joined.
+    joins: AtomicU64,
     /// The member is to join (again).
     join: Notify,
     /// It is to say at once that it is there.
     beat: Notify,
 }
 
-#[derive(Default)]
 struct State {
+    /// The id under which it joins.
+    member: u64,
     membership: Option<Membership>,
     held_until: Option<Instant>,
     /// When the last heartbeat left that found no rebalance.
     calm_at: Option<Instant>,
     /// Claims that it was asked to give up.
     revoked: BTreeSet<Partition>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let member = madsim::rand::random();
+        Self { member, membership: None, held_until: None, calm_at: None, revoked: BTreeSet::new() }
+    }
+}
+
+impl State {
+    fn joined(&mut self, membership: &Membership, sent: Instant) {
+        self.membership = Some(membership.clone());
+        self.calm_at = self.calm_at.max(Some(sent));
+    }
 }
 
 impl SimMember {
@@ -69,6 +88,7 @@ impl SimMember {
             state: Mutex::default(),
             claims: claims.clone(),
             events: sender,
+            joins: AtomicU64::new(1),
             join: Notify::new(),
             beat: Notify::new(),
         });
@@ -144,7 +164,7 @@ impl Member for SimMember {
                     None => return Err(LogError::Fatal("the client is gone".into())),
                 },
                 fetched = self.fetcher.fetched.recv() => match fetched {
-                    Some(fetched) => self.take_fetched(fetched),
+                    Some(fetched) => self.take_fetched(fetched?),
                     None => return Err(LogError::Fatal("the client is gone".into())),
                 },
             }
@@ -180,11 +200,12 @@ impl Member for SimMember {
 impl Drop for SimMember {
     fn drop(&mut self) {
         let client = self.shared.client.clone();
-        if !client.life.goes_on() {
+        // As a world ends nothing can be sent any more.
+        if !client.life.goes_on() || madsim::runtime::Handle::try_current().is_err() {
             return;
         }
-        let member = self.shared.state().membership.take().map(|membership| membership.member);
-        if let Some(member) = member {
+        let member = self.shared.state().member;
+        {
             let group = self.shared.group.clone();
             tokio::spawn(async move {
                 for _ in 0..3 {
@@ -210,10 +231,7 @@ impl Shared {
 
     /// All claims are gone, as far as can be known from here.
     fn lose_all(&self) {
-        let mut state = self.state();
-        (state.membership, state.held_until, state.calm_at) = (None, None, None);
-        state.revoked.clear();
-        drop(state);
+        *self.state() = State::default();
         for partition in self.claims.clear() {
             self.say(GroupEvent::Lost { partition });
         }
@@ -243,22 +261,23 @@ impl Shared {
 
     /// Returns whether it must join once more at once.
     async fn join_once(&self) -> Result<bool, ()> {
-        let member = self.state().membership.as_ref().map_or(0, |membership| membership.member);
+        let member = self.state().member;
         let owned = self.claims.list();
         let sent = Instant::now();
         let request = Request::Join {
             group: self.group.clone(),
             member,
+            number: self.joins.fetch_add(1, Ordering::Relaxed),
             instance: self.client.config.instance.clone(),
             owned: owned.clone(),
         };
         let answer = self.client.ask_coordinator(request, JOINED_WITHIN).await;
         // While it waited it may have lost everything.
-        let same = self.state().membership.as_ref().map_or(0, |membership| membership.member) == member;
+        let same = self.state().member == member;
         match answer {
             Some(Response::Joined { membership, assigned, revoked, epoch }) if same => {
                 self.claims.joined(&membership);
-                self.state().membership = Some(membership.clone());
+                self.state().joined(&membership, sent);
                 self.hold(sent + self.client.cluster.config().session - MARGIN);
                 self.beat.notify_one();
                 for partition in revoked {
@@ -278,8 +297,8 @@ impl Shared {
                 }
                 Ok(false)
             }
-            Some(Response::Joined { .. }) => Ok(true),
-            Some(Response::Error(Error::UnknownMember | Error::FencedInstance)) => {
+            Some(Response::Joined { .. } | Response::Error(Error::RebalanceInProgress)) => Ok(true),
+            Some(Response::Error(Error::UnknownMember)) => {
                 self.lose_all();
                 Ok(true)
             }
@@ -355,7 +374,7 @@ impl Shared {
                     self.join.notify_one();
                 }
                 Some(Response::Error(Error::IllegalGeneration)) => self.join.notify_one(),
-                Some(Response::Error(Error::UnknownMember | Error::FencedInstance)) => self.lose_all(),
+                Some(Response::Error(Error::UnknownMember)) => self.lose_all(),
                 _ => {}
             }
         }

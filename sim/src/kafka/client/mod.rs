@@ -102,17 +102,18 @@ impl Client {
         self.leaders().get(&(topic, partition)).copied()
     }
 
-    /// Asks for the metadata, from whoever answers.
-    async fn refresh(&self) {
+    /// Asks for the metadata, from whoever answers; returns whether somebody did.
+    async fn refresh(&self) -> bool {
         let first = madsim::rand::thread_rng().gen_range(0..BROKERS);
         for step in 0..BROKERS {
             let broker = (first + step) % BROKERS;
             if let Some(Response::Metadata(all)) = self.ask(broker, Request::Metadata, ANSWERED_WITHIN).await {
                 let known = all.into_iter().filter_map(|(topic, partition, of)| Some(((topic, partition), of?)));
                 *self.leaders() = known.collect();
-                return;
+                return true;
             }
         }
+        false
     }
 
     /// One try at the leader of a partition. A leader that is none, or does not answer, is forgotten.

@@ -199,7 +199,7 @@ impl Stepper {
             };
             match self.client.ask_coordinator(request, ANSWERED_WITHIN).await {
                 Some(Response::Done) => return Ok(()),
-                Some(Response::Error(Error::UnknownMember | Error::FencedInstance)) => return Err(StepError::Fenced),
+                Some(Response::Error(Error::UnknownMember)) => return Err(StepError::Fenced),
                 Some(Response::Error(error @ (Error::IllegalGeneration | Error::MetadataTooLarge))) => {
                     return Err(StepError::Log(LogError::Unavailable(format!("the offset was refused: {error:?}"))));
                 }
@@ -222,7 +222,11 @@ impl Stepper {
             let transaction = self.transaction.clone();
             let request = Request::EndTransaction { transaction, producer, commit: true };
             match self.client.ask_coordinator(request, ANSWERED_WITHIN).await {
-                Some(Response::Done) => return Ok(()),
+                Some(Response::Producer(next)) => {
+                    self.producer = Some(next);
+                    self.sequences.clear();
+                    return Ok(());
+                }
                 Some(Response::Error(error @ (Error::ProducerFenced | Error::InvalidTransaction))) => {
                     // It timed out, and was aborted before the commit came.
                     self.producer = None;
@@ -233,13 +237,12 @@ impl Stepper {
         }
     }
 
+    /// Aborts, and begins anew with the next step: an append that was not acknowledged may be there with its sequence number,
+    /// which must not be taken for the next one's (KIP-360). If the abort is lost, the new start aborts.
     async fn abort(&mut self) {
-        let Some(producer) = self.producer else { return };
+        let Some(producer) = self.producer.take() else { return };
         let transaction = self.transaction.clone();
         let request = Request::EndTransaction { transaction, producer, commit: false };
-        if !matches!(self.client.ask_coordinator(request, ANSWERED_WITHIN).await, Some(Response::Done)) {
-            // The next start of the id aborts it.
-            self.producer = None;
-        }
+        self.client.ask_coordinator(request, ANSWERED_WITHIN).await;
     }
 }

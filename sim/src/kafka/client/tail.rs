@@ -81,7 +81,7 @@ impl Tail for SimTail {
                     }
                 }
                 fetched = self.fetcher.fetched.recv() => match fetched {
-                    Some(fetched) => self.take(fetched),
+                    Some(fetched) => self.take(fetched?),
                     None => return Err(LogError::Fatal("the client is gone".into())),
                 },
             }
