@@ -219,8 +219,32 @@ fn claims_that_are_not_renewed_are_given_up() {
     assert_eq!(worker.poll().map(|effect| draw(&effect)), None);
     worker.handle(Input::Timeout, at(9000));
     let effects: Vec<String> = std::iter::from_fn(|| worker.poll()).map(|effect| draw(&effect)).collect();
-    assert_eq!(effects, ["tell run 1: Abandon", "Release(0)"]);
+    assert_eq!(effects, ["tell run 1: Abandon"]);
     assert_eq!(worker.deadline(), None);
+    // A release hands the partition over at once: not while anything of it lives.
+    worker.handle(parse("abandoned 1"), at(9800));
+    let effects: Vec<String> = std::iter::from_fn(|| worker.poll()).map(|effect| draw(&effect)).collect();
+    assert_eq!(effects, ["Release(0)"]);
+}
+
+#[test]
+fn a_partition_is_not_released_while_a_run_of_an_earlier_claim_is_dying() {
+    let mut worker = Worker::new(config(1));
+    let mut released = |story: &str| {
+        worker.handle(parse(story), at(0));
+        std::iter::from_fn(|| worker.poll()).any(|effect| matches!(effect, Effect::Release(0)))
+    };
+    for story in
+        ["claimed 0/0 7", "known", "task 0/0 a", "stepped 0 7", "lost 0", "claimed 0/0 8", "known", "revoked 0"]
+    {
+        assert!(!released(story), "{story}");
+    }
+    assert!(released("abandoned 1"));
+    for story in ["claimed 0/0 9", "known", "task 0/0 a", "stepped 0 9", "lost 0", "revoked 0"] {
+        assert!(!released(story), "{story}");
+    }
+    assert!(released("abandoned 2"));
+    assert!(released("revoked 0"), "there is nothing to wait for");
 }
 
 #[test]

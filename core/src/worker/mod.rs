@@ -162,6 +162,8 @@ pub struct Worker {
     places: BTreeMap<TaskId, (Partition, Offset)>,
     /// Until when all claims hold, where they end by time.
     held_until: Option<Instant>,
+    /// Partitions that were given up when that time had come: they are released when nothing of them runs any more.
+    letting_go: BTreeSet<Partition>,
     stops: Stops,
     going: Going,
     step_backoff: Backoff,
@@ -200,6 +202,7 @@ impl Worker {
             next_run: 1,
             places: BTreeMap::new(),
             held_until: None,
+            letting_go: BTreeSet::new(),
             stops: Stops::default(),
             going: Going::No,
             step_backoff,
@@ -214,7 +217,10 @@ impl Worker {
                 self.on_claimed(partition, epoch, offset, &metadata);
             }
             Input::Revoked(partition) => self.on_revoked(partition),
-            Input::Lost(partition) => self.on_lost(partition),
+            Input::Lost(partition) => {
+                self.on_lost(partition);
+                self.letting_go.remove(&partition);
+            }
             Input::Renewed(until) => self.held_until = Some(until),
             Input::Records(records) if records.topic == Topic::Control => self.on_control(&records),
             Input::Records(records) => self.on_tasks(&records),
@@ -249,6 +255,7 @@ impl Worker {
 
     fn on_claimed(&mut self, partition: Partition, epoch: Epoch, offset: Offset, metadata: &str) {
         self.on_lost(partition);
+        self.letting_go.remove(&partition);
         match Ledger::read(offset, metadata) {
             Ok(ledger) => {
                 self.claims.insert(partition, Claim::new(partition, epoch, ledger));
@@ -262,7 +269,7 @@ impl Worker {
     /// What waits can wait elsewhere; what runs is handed back, and the claim is released when that is committed.
     fn on_revoked(&mut self, partition: Partition) {
         let Some(claim) = self.claims.get_mut(&partition).filter(|_| !is(Mutant::RevokedKeepsRunning)) else {
-            self.effects.push_back(Effect::Release(partition));
+            self.letting_go.insert(partition);
             return;
         };
         claim.phase = Phase::Revoked;
@@ -424,7 +431,7 @@ impl Worker {
         let partitions: Vec<Partition> = self.claims.keys().copied().collect();
         for partition in partitions {
             self.on_lost(partition);
-            self.effects.push_back(Effect::Release(partition));
+            self.letting_go.insert(partition);
         }
     }
 
@@ -471,10 +478,11 @@ impl Worker {
             let Some((_, partition, offset)) = self.oldest() else { break };
             self.start(partition, offset, now);
         }
+        let dying = self.dying();
         let mut released = Vec::new();
         for claim in self.claims.values_mut() {
             self.effects.extend(claim.next_step().map(Effect::Step));
-            if claim.phase == Phase::Revoked && claim.is_quiet() {
+            if claim.phase == Phase::Revoked && claim.is_quiet() && !dying.contains(&claim.partition) {
                 released.push(claim.partition);
             } else if let Some(pause) = claim.pause_or_resume() {
                 let partition = claim.partition;
@@ -486,6 +494,8 @@ impl Worker {
             self.on_lost(partition);
             self.effects.push_back(Effect::Release(partition));
         }
+        let gone = self.letting_go.extract_if(.., |partition| !dying.contains(partition));
+        self.effects.extend(gone.map(Effect::Release));
         let quiet = self.runs.is_empty() && self.claims.values().all(Claim::is_quiet);
         if matches!(self.going, Going::Draining(_) | Going::HandingBack(_)) && quiet {
             self.going = Going::Gone;
