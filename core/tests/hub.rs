@@ -468,3 +468,30 @@ fn what_is_read_back_of_a_rare_line_is_not_the_whole_partition() {
     }
     assert!(scanned.len() > 900 && scanned.iter().all(|records| *records <= 64 * 1024), "{scanned:?}");
 }
+
+#[test]
+fn what_was_skipped_at_the_end_of_an_attempt_is_said_when_the_next_begins() {
+    for (skipped, budget) in [(true, 1 << 20), (true, TINY), (false, 1 << 20), (false, TINY)] {
+        let mut world = World::new(config(budget));
+        world.updates(&[(1, 1, Kind::Started, "Starting...")]);
+        if skipped {
+            world.tell(Input::Skipped(Topic::Progress, 3));
+            world.tell(Input::Skipped(Topic::Tasks, 0));
+            world.tell(Input::Skipped(Topic::Progress, 0));
+        }
+        world.updates(&[(2, 1, Kind::Started, "Starting... (attempt 2)")]);
+        world.updates(&[(2, 2, Kind::Done, "DONE")]);
+        let gone: &[&str] = if skipped { &["[earlier updates are gone]"] } else { &[] };
+        let expected = [&["Starting..."], gone, &["Starting... (attempt 2)", "DONE"]].concat();
+        assert_eq!(world.read_all(UpdateId::default()), expected, "skipped: {skipped}, budget: {budget}");
+    }
+}
+
+#[test]
+fn nothing_is_said_to_be_gone_where_the_numbers_show_that_nothing_is() {
+    let mut world = World::new(config(1 << 20));
+    world.updates(&[(1, 1, Kind::Started, "Starting...")]);
+    world.tell(Input::Skipped(Topic::Progress, 0));
+    world.updates(&[(1, 2, Kind::Line, "one"), (2, 1, Kind::Started, "Starting... (attempt 2)")]);
+    assert_eq!(world.read_all(UpdateId::default()), ["Starting...", "one", "Starting... (attempt 2)"]);
+}

@@ -3,6 +3,7 @@
 
 use super::segment::{Filter, Origin, Segment};
 use crate::id::UpdateId;
+use crate::log::Partition;
 use baton_probe::{Mark, Mutant, hit, hit_if, is};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,6 +54,14 @@ impl History {
     /// The text of the last update, if it is in memory.
     pub fn last_text(&self) -> Option<&str> {
         self.slots.back()?.segment.as_deref().map(Segment::last_text)
+    }
+
+    /// Records of this partition were gone before they could be read.
+    pub fn skip(&mut self, partition: Partition) {
+        let is_here = |slot: &Slot| slot.origin.as_ref().is_some_and(|origin| origin.partition == partition);
+        if self.slots.back().is_some_and(is_here) {
+            self.filter.skip();
+        }
     }
 
     /// Adds a segment that came from the log.
@@ -133,8 +142,11 @@ const MAX_SPAN: u64 = 64 * 1024;
 impl Slot {
     fn joined(&self, next: &Self) -> Option<Self> {
         let (origin, further) = (self.origin.as_ref()?, next.origin.as_ref()?);
-        let near =
-            origin.partition == further.partition && further.from >= origin.to && further.to - origin.from <= MAX_SPAN;
+        // Whoever reads a joined segment back must find the same gaps in it.
+        let near = origin.partition == further.partition
+            && !further.before.has_skipped()
+            && further.from >= origin.to
+            && further.to - origin.from <= MAX_SPAN;
         let segment = near.then(|| self.segment.as_ref()?.joined(next.segment.as_ref()?)).flatten()?;
         Some(Self {
             last_id: next.last_id,

@@ -59,6 +59,8 @@ pub enum Input {
     Records(Delivered),
     /// The tail of this topic has given all that was there as it began.
     CaughtUp(Topic),
+    /// Records were gone from the log before the tail could give them.
+    Skipped(Topic, Partition),
     /// The [`Hub::deadline`] has come.
     Timeout,
 }
@@ -213,6 +215,10 @@ impl Hub {
                 Topic::Control => self.on_control(&records, now),
                 Topic::DeadLetters => {}
             },
+            Input::Skipped(Topic::Progress, partition) => {
+                self.tasks.values_mut().for_each(|task| task.history.skip(partition));
+            }
+            Input::Skipped(..) => {}
             Input::CaughtUp(topic) => {
                 self.behind.remove(&topic);
             }

@@ -62,6 +62,8 @@ impl Gauge {
 pub struct Filter {
     last: Option<UpdateId>,
     ended: bool,
+    /// Records were gone before they could be read: updates of the last attempt may have been among them.
+    skipped: bool,
 }
 
 /// What a [`Filter`] says of an update.
@@ -77,6 +79,16 @@ impl Filter {
     /// The last update that counted.
     pub const fn last(&self) -> Option<UpdateId> {
         self.last
+    }
+
+    /// Records of the task's partition were gone before they could be read.
+    pub const fn skip(&mut self) {
+        self.skipped = !self.ended;
+    }
+
+    /// Whether that was said, and nothing has counted since.
+    pub const fn has_skipped(&self) -> bool {
+        self.skipped
     }
 
     fn judge(&mut self, record: &ProgressRecord<'_>) -> Verdict {
@@ -101,9 +113,12 @@ impl Filter {
             id = UpdateId { seq: last.seq.saturating_add(1), ..last };
             self.last = Some(id);
             self.ended = terminal;
-            return Verdict::Take { id, gap: false };
+            let gap = std::mem::take(&mut self.skipped);
+            return Verdict::Take { id, gap };
         }
-        let gap = id.seq > expected || attempt > last.attempt.saturating_add(1);
+        // The number says what is missing within an attempt; how long the one before it was, none does.
+        let unknown = std::mem::take(&mut self.skipped) && (attempt > last.attempt || record.seq.is_none());
+        let gap = unknown || id.seq > expected || attempt > last.attempt.saturating_add(1);
         self.last = Some(id);
         self.ended = terminal;
         Verdict::Take { id, gap }

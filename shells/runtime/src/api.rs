@@ -102,6 +102,10 @@ impl<L: Log, W: World> Api<L, W> {
             };
             match event {
                 Ok(TailEvent::Records(records)) => records.into_iter().for_each(|r| shared.handle(Input::Records(r))),
+                Ok(TailEvent::Skipped(partition)) => {
+                    tracing::warn!(%topic, partition, "records were gone before they could be read: their retention is too short");
+                    shared.handle(Input::Skipped(topic, partition));
+                }
                 Ok(TailEvent::CaughtUp) => {
                     shared.handle(Input::CaughtUp(topic));
                     tracing::debug!(%topic, "caught up");

@@ -108,6 +108,8 @@ pub trait Tail: Send + 'static {
 pub enum TailEvent {
     /// Records: at least one batch.
     Records(Vec<Delivered>),
+    /// Records of this partition are gone that were not given: their retention ended before the tail came to them.
+    Skipped(Partition),
     /// All that was in the topic as the tail began, or as [`Tail::catch_up`] was last called, has been given. Comes once.
     CaughtUp,
 }
@@ -181,7 +183,8 @@ pub trait Agents: Clone + Send + Sync + 'static {
     fn spawn(&self, spawn: Spawn) -> impl Future<Output = Result<Self::Process, String>> + Send;
 
     /// Whoever spawned may not be there after `until`, unless this is said again: then another worker may begin the same
-    /// tasks, so all processes must be dead by then, even if this worker is frozen and can't end them. Never called for
+    /// tasks, so all processes must be dead by then, even if this worker is frozen and can't end them, and none may be
+    /// made after it: what a worker began before it froze goes on when it wakes. Never called for
     /// a log whose claims end only by word.
     fn hold_until(&self, until: Instant);
 }

@@ -113,6 +113,10 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
                     continue;
                 }
                 Ok(TailEvent::CaughtUp) => Input::StopsCaughtUp,
+                Ok(TailEvent::Skipped(partition)) => {
+                    tracing::error!(partition, "STOPs were gone before they could be read: their retention is too short");
+                    continue;
+                }
                 Err(error) => {
                     with_control.note(error, Topic::Control.name())?;
                     continue;

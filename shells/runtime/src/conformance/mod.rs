@@ -148,6 +148,7 @@ async fn until_caught_up(tail: &mut impl Tail) -> Vec<Delivered> {
                 all.extend(batches);
             }
             TailEvent::CaughtUp => return all,
+            TailEvent::Skipped(partition) => panic!("{partition} was skipped, and nothing of it is gone"),
         }
     }
 }
@@ -158,7 +159,7 @@ async fn next_records(tail: &mut impl Tail, count: usize) -> Vec<Delivered> {
     while all.iter().map(|batch| batch.values.len()).sum::<usize>() < count {
         match soon("the next records of a tail", tail.next()).await.unwrap() {
             TailEvent::Records(batches) => all.extend(batches),
-            TailEvent::CaughtUp => panic!("caught up twice"),
+            other => panic!("{other:?} of a tail that has caught up"),
         }
     }
     all

@@ -168,6 +168,7 @@ pub async fn a_dropped_next_of_a_tail_loses_nothing<L: Log>(log: L) {
                 Some(event) => match event.unwrap() {
                     TailEvent::Records(batches) => found.extend(texts(&batches)),
                     TailEvent::CaughtUp => caught_up += 1,
+                    TailEvent::Skipped(partition) => panic!("{partition} was skipped"),
                 },
                 None => breathe().await,
             }
