@@ -70,6 +70,11 @@ impl Problem {
         Self::new(404, "no-such-path", "There is nothing at this path", format!("there is nothing at {path}"))
     }
 
+    /// 503: what the log holds is not known yet.
+    pub fn still_reading() -> Self {
+        Self::unavailable("the API is still reading the log", Duration::from_secs(1))
+    }
+
     /// 404: no such task.
     pub fn no_such_task(id: &str) -> Self {
         let detail =

@@ -231,7 +231,7 @@ impl Run {
 
     /// Whether there is room for output; if not, the process's pipes are left full.
     pub fn wants_output(&self) -> bool {
-        let has_room = self.output.lines.bytes() < limit(MAX_PENDING, 16 * 1024) || is(Mutant::PipeUnbounded);
+        let has_room = self.output.lines.bytes() < limit(MAX_PENDING, 16 * 1024);
         hit_if(!has_room, Mark::PipeHeld);
         has_room
     }
@@ -352,7 +352,7 @@ impl Run {
     }
 
     fn signal(&mut self, cause: Cause, at_once: bool, now: Now) {
-        let signal = if at_once && !is(Mutant::AbandonedIsAsked) { Signal::Kill } else { Signal::Terminate };
+        let signal = if at_once { Signal::Kill } else { Signal::Terminate };
         self.effects.push_back(Effect::Signal(signal));
         self.state = State::Stopping { cause, kill_at: (!at_once).then(|| now.mono + self.spec.grace) };
         if !at_once && is(Mutant::SigtermTakenForExit) {

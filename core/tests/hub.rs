@@ -365,6 +365,10 @@ fn no_more_tasks_wait_than_may() {
 #[test]
 fn a_stop_is_for_tasks_that_are_known_and_have_not_ended() {
     let mut world = World::new(config(1 << 20));
+    assert_eq!(status_of(world.hub.admit_stop(&id())), 503, "it may be further on in the log");
+    for topic in [Topic::Tasks, Topic::Progress, Topic::Control] {
+        world.tell(Input::CaughtUp(topic));
+    }
     assert_eq!(status_of(world.hub.admit_stop(&id())), 404);
     world.submit();
     assert_eq!(world.hub.admit_stop(&id()), Ok(StopAdmission::Append));

@@ -48,8 +48,6 @@ names! {
     /// An interesting branch: one that a simulation of any worth takes.
     Mark {
         // The worker.
-        /// A step was refused, as the claim was no longer current: nothing of it may be written, and its runs must die.
-        StepFenced = "step fenced",
         /// The log did not take a step, and it was asked for again: the same records, once.
         StepAskedAgain = "step asked again",
         /// The answer to a step came when its claim had gone: it says nothing of the claim that came after.
@@ -266,14 +264,8 @@ mutants! {
     7 => LostKeepsRunning = "lost partition keeps running",
     /// A partition is released while its runs go on.
     7 => RevokedKeepsRunning = "revoked partition keeps running",
-    /// Claims that end by time are kept for ever.
-    7 => LeaseIgnored = "lease ignored",
-    /// A step that was refused is followed by what follows one that was taken.
-    7 => FencedTakenForDone = "fenced step taken for done",
     /// A task begins while a run of an earlier claim of its partition may still live.
     7 => BeginsBesideDying = "begins beside a dying run",
-    /// A process that must die at once gets SIGTERM alone.
-    7 => AbandonedIsAsked = "abandoned run is asked to end",
 
     /// A process is spawned while its attempt is being counted.
     8 => SpawnedUncounted = "attempt counted after the spawn",
@@ -281,17 +273,11 @@ mutants! {
     8 => AttemptUncounted = "attempt not counted",
     /// The limit of attempts is off by one.
     8 => OneAttemptMore = "one attempt more",
-    /// An attempt that a worker handed back counts against its task.
-    8 => HandedBackCounts = "handed-back attempts count",
-    /// A worker that is told to go waits, and then gives its runs up.
-    8 => DrainKills = "drain never hands back",
     /// A task that failed leaves no dead letter.
     8 => DeadLetterMissing = "dead letter missing",
     /// A record that is no task leaves no dead letter.
     8 => UnreadableVanishes = "unreadable task vanishes",
 
-    /// Output is read however much of it waits for the log.
-    9 => PipeUnbounded = "pipe unbounded",
     /// History never leaves memory.
     9 => HistoryUnbounded = "history unbounded",
     /// A POST is taken however many tasks wait.
@@ -417,9 +403,9 @@ mod tests {
         mutate(None);
         assert!(Mutant::ALL.iter().all(|mutant| !is(*mutant)));
         for _ in 0..2 {
-            hit(Mark::StepFenced);
+            hit(Mark::HeldForStops);
         }
-        assert_eq!(take_marks(), BTreeSet::from([Mark::StepFenced]));
+        assert_eq!(take_marks(), BTreeSet::from([Mark::HeldForStops]));
         assert_eq!(take_marks(), BTreeSet::new());
     }
 

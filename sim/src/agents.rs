@@ -149,6 +149,11 @@ impl Machine {
         }
     }
 
+    /// Whether the time has come until which processes might live.
+    fn has_lapsed(&self) -> bool {
+        self.state().held_until.is_none_or(|until| until <= Instant::now())
+    }
+
     async fn keep(&self) {
         loop {
             let Some(until) = self.state().held_until else { return };
@@ -288,6 +293,9 @@ impl Agents for SimAgents {
 
     async fn spawn(&self, spawn: Spawn) -> Result<SimProcess, String> {
         sleep(self.machine.0.spawning).await;
+        if self.machine.has_lapsed() {
+            return Err("the worker's claims have run out".into());
+        }
         let acts = (self.machine.0.script)(&spawn)?;
         Ok(self.machine.spawn(&spawn, acts, self.life.clone()))
     }

@@ -99,8 +99,8 @@ impl Behaviour {
             }
             Self::Quick | Self::Unspawnable => Vec::new(),
             Self::Flood => {
-                let lines = ("y".repeat(990) + "\n").repeat(64);
-                vec![print(&lines); 4]
+                let lines = ("y".repeat(990) + "\n").repeat(16);
+                vec![print(&lines); 16]
             }
             Self::Chatty => {
                 let burst = |from: u32| {

@@ -14,8 +14,6 @@ use tokio::time::{sleep, timeout};
 
 /// How long a client waits for an answer before it takes the connection for broken.
 const PATIENCE: Duration = Duration::from_secs(12);
-/// How long a watcher waits for a frame before it looks for another replica: some tasks are silent for long.
-const SILENCE: Duration = Duration::from_secs(40);
 /// How long a client waits before it tries again.
 const AGAIN_AFTER: Duration = Duration::from_millis(700);
 /// How often a watcher is told that there is no such task before it believes it.
@@ -140,6 +138,9 @@ impl Clients {
                 _ => None,
             };
             if let Some(status) = status {
+                if status == 404 {
+                    self.note(Event::Denied { task: id.clone(), api });
+                }
                 self.note(Event::StopAnswered(id.clone(), status));
                 if status == 202 || status == 409 {
                     return;
@@ -173,6 +174,9 @@ impl Clients {
         let watcher = self.0.watchers.fetch_add(1, Ordering::Relaxed);
         self.note(Event::Watching { watcher, task: id.clone(), after: cursor.after, api });
         let code = self.frames(id, api, watch, cursor, watcher).await.unwrap_or(1006);
+        if code == 4404 {
+            self.note(Event::Denied { task: id.clone(), api });
+        }
         self.note(Event::Unwatched { watcher, code });
         code
     }
@@ -188,7 +192,7 @@ impl Clients {
         let request = Request::Watch { task: id.clone(), after: cursor.after, pace: watch.pace };
         let (_sender, mut replies) = connect(api, request).await?;
         loop {
-            let reply = timeout(SILENCE, replies.recv()).await.ok()?.ok()?;
+            let reply = replies.recv().await.ok()?;
             match *reply.downcast::<Reply>().ok()? {
                 Reply::Frames(frames) => {
                     for frame in frames {

@@ -87,6 +87,13 @@ pub enum Event {
     Stopping(TaskId),
     /// The client has its answer to a STOP: 202 is acknowledged.
     StopAnswered(TaskId, u16),
+    /// A replica said that there is no such task: 404, or a watcher's 4404.
+    Denied {
+        /// Which.
+        task: TaskId,
+        /// Who.
+        api: u8,
+    },
     /// A watcher connects.
     Watching {
         /// Tells connections apart; one that comes back has a new number.

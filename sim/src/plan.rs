@@ -295,7 +295,7 @@ impl Plan {
             small_limits: rng.bool(),
             max_queued: [5, 100, 100_000][rng.usize(0..3)],
             spawning: Duration::from_millis([3, 3, 40, 400][rng.usize(0..4)]),
-            dying: Duration::from_millis([0, 0, 30, 800][rng.usize(0..4)]),
+            dying: Duration::from_millis([0, 30, 800, 900][rng.usize(0..4)]),
             loss: if rng.u8(0..4) == 0 { rng.f64() * 0.03 } else { 0.0 },
             latency: Duration::from_millis([2, 2, 10, 40][rng.usize(0..4)]),
             duplicates: if rng.u8(0..3) == 0 { rng.f64() * 0.1 } else { 0.0 },
@@ -330,7 +330,9 @@ impl Task {
             _ => Behaviour::ALL[rng.usize(0..Behaviour::ALL.len() - 1)],
         };
         let config = if rng.u8(0..6) == 0 { Config::ALL[rng.usize(0..Config::ALL.len())] } else { Config::There };
-        let (keyed, foreign) = (rng.bool(), rng.u8(0..12) == 0);
+        let timeout_s = (rng.u8(0..6) == 0).then(|| rng.u64(1..=12));
+        // An endless one needs a client that knows its name, and stops it.
+        let (keyed, foreign) = (rng.bool() || (behaviour.is_endless() && timeout_s.is_none()), rng.u8(0..12) == 0);
         Self {
             at: millis(rng, 0..=20_000),
             api: rng.u8(0..apis),
@@ -338,8 +340,8 @@ impl Task {
             config,
             keyed,
             copies: if keyed && rng.u8(0..4) == 0 { 2 } else { 1 },
-            timeout_s: (rng.u8(0..6) == 0).then(|| rng.u64(1..=12)),
-            max_attempts: (rng.u8(0..8) == 0).then(|| rng.u32(1..=4)),
+            timeout_s,
+            max_attempts: (rng.u8(0..3) == 0).then(|| rng.u32(1..=3)),
             foreign,
             unrunnable: foreign && rng.u8(0..3) == 0,
             key_reused: keyed && rng.u8(0..6) == 0,

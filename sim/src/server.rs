@@ -105,7 +105,8 @@ async fn answer<L: Log, W: World>(api: &Api<L, W>, request: Request, to: &Sender
         Request::Memory => say(Reply::Holds(api.history_bytes())).await,
         Request::Watch { task, after, pace } => {
             let code = match api.watch(&task, after).await {
-                Err(_) => 4404,
+                Err(problem) if problem.status == 404 => 4404,
+                Err(_) => 1013,
                 Ok(mut watcher) => loop {
                     match watcher.next().await {
                         Ok(Next::Segments(segments)) => {

@@ -1,6 +1,6 @@
 //! The story of one world, for people: what each entry says in words, and which entries concern what went wrong.
 
-use crate::event::{Entry, Event, Logged, Short};
+use crate::event::{Entry, Event, Logged, Node, Short};
 use crate::oracle::Violation;
 use baton_core::id::TaskId;
 use baton_core::ledger::Ledger;
@@ -143,6 +143,7 @@ pub fn words(event: &Event) -> String {
             format!("watcher {watcher} of task {} connects to api-{api}, has read to {after}", Short(task))
         }
         Event::Frame { watcher, id, kind, update } => format!("watcher {watcher} reads {id} {kind} {}", quoted(update)),
+        Event::Denied { task, api } => format!("{} knows no task {}", Node::Api(*api), Short(task)),
         Event::Unwatched { watcher, code } => format!("watcher {watcher} is closed with {code}"),
         Event::Durable(record) => format!("durable: {}", record_words(record)),
         Event::Visible(record) => format!("visible: {}", record_words(record)),

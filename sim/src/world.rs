@@ -23,9 +23,11 @@ use madsim::net::NetSim;
 use madsim::runtime::{Handle, NodeHandle};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 /// Once everything has healed, whatever is owed comes within this time of the simulation.
@@ -45,6 +47,15 @@ const CLIENT: Node = Node::Client(0);
 /// The longest line that workers pass on, in bytes.
 const MAX_LINE: usize = 1000;
 
+type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Those who use Baton, and what they are still about.
+struct Crowd {
+    node: NodeHandle,
+    clients: Clients,
+    acting: Vec<JoinHandle<()>>,
+}
+
 /// A world as its faults see it.
 struct Stage {
     plan: Plan,
@@ -58,7 +69,7 @@ struct Stage {
 pub async fn play(plan: &Plan, journal: &Journal) {
     let (crash, mut crashed) = mpsc::unbounded_channel();
     let stage = Arc::new(Stage::build(plan.clone(), journal.clone(), &crash));
-    let (node, clients) = stage.clients();
+    let crowd = stage.clients();
     let crashing = stage.clone();
     tokio::spawn(async move {
         while let Some(node) = crashed.recv().await {
@@ -68,7 +79,7 @@ pub async fn play(plan: &Plan, journal: &Journal) {
     tokio::select! {
         biased;
         () = journal.found() => {}
-        () = stage.act(&node, clients) => {}
+        () = stage.act(crowd) => {}
     }
 }
 
@@ -127,47 +138,49 @@ impl Stage {
     }
 
     /// Those who submit, stop and watch, on a node of their own.
-    fn clients(&self) -> (NodeHandle, Clients) {
+    fn clients(&self) -> Crowd {
         let node = Handle::current().create_node().name(CLIENT.to_string()).ip([10, 0, 2, 1].into()).build();
         let plan = &self.plan;
+        let mut acting = Vec::new();
+        let mut act = |what: BoxFuture| acting.push(node.spawn(what));
         let clients = Clients::new(self.journal.clone(), CLIENT, plan.apis, plan.tasks.len());
         for (number, task) in plan.tasks.iter().cloned().enumerate() {
             if task.foreign {
-                node.spawn(foreign(self.user(CLIENT), clients.clone(), number, task.at, task.body()));
+                act(Box::pin(foreign(self.user(CLIENT), clients.clone(), number, task.at, task.body())));
                 continue;
             }
             for copy in 0..task.copies {
                 let (clients, mut task) = (clients.clone(), task.clone());
                 task.api = (task.api + copy) % plan.apis;
-                node.spawn(async move { clients.submit(number, &task).await });
+                act(Box::pin(async move { clients.submit(number, &task).await }));
             }
             if task.key_reused {
                 let clients = clients.clone();
-                node.spawn(async move { clients.reuse_key(number, &task).await });
+                act(Box::pin(async move { clients.reuse_key(number, &task).await }));
             }
         }
         for watch in plan.watchers.iter().cloned() {
             let clients = clients.clone();
-            node.spawn(async move { clients.watch(&watch).await });
+            act(Box::pin(async move { clients.watch(&watch).await }));
         }
         for stop in plan.stops.iter().cloned() {
             let clients = clients.clone();
-            node.spawn(async move { clients.stop(&stop).await });
+            act(Box::pin(async move { clients.stop(&stop).await }));
         }
         for garbage in &plan.garbage {
             let (user, topic) = (self.user(CLIENT), [Topic::Tasks, Topic::Progress, Topic::Control][garbage.topic]);
             let (at, value) = (garbage.at, garbage.value);
-            node.spawn(async move {
+            act(Box::pin(async move {
                 sleep(at).await;
                 let key = "garbage".parse().expect("a name");
                 user.append(Batch::one(topic, key, value)).await;
-            });
+            }));
         }
-        (node, clients)
+        Crowd { node, clients, acting }
     }
 
     /// Both phases.
-    async fn act(self: &Arc<Self>, node: &NodeHandle, clients: Clients) {
+    async fn act(self: &Arc<Self>, crowd: Crowd) {
         let begin = |fault: &Fault| tokio::spawn(self.clone().fault(fault.clone()));
         let faults: Vec<_> = self.plan.faults.iter().map(begin).collect();
         sleep(FAULTS_END).await;
@@ -177,7 +190,11 @@ impl Stage {
         calm(&self.plan);
         NetSim::current().update_config(|net| net.packet_loss_rate = 0.0);
         self.journal.note(Node::World, Event::Healed);
+        let Crowd { node, clients, acting } = crowd;
         let settled = async {
+            for client in acting {
+                client.await.expect("clients don't panic");
+            }
             while !self.journal.is_settled() {
                 sleep(ASKED_EVERY).await;
             }

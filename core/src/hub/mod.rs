@@ -264,7 +264,7 @@ impl Hub {
         }
         if !self.ready() {
             hit(Mark::RefusedBeforeReady);
-            return Err(Problem::unavailable("the API is still reading the log", Duration::from_secs(1)));
+            return Err(Problem::still_reading());
         }
         if known.is_some_and(|task| task.history.filter().last().is_some()) {
             // A task that has begun was on the log: its record is on its way here from another replica, or too old to be
@@ -285,9 +285,14 @@ impl Hub {
         Ok(Admission::Append)
     }
 
+    /// What a client is told that asks for a task that is not known.
+    pub fn unknown(&self, id: &TaskId) -> Problem {
+        if self.ready() { Problem::no_such_task(id.as_str()) } else { Problem::still_reading() }
+    }
+
     /// What becomes of a STOP for this task.
     pub fn admit_stop(&self, id: &TaskId) -> Result<StopAdmission, Problem> {
-        let task = self.tasks.get(id).ok_or_else(|| Problem::no_such_task(id.as_str()))?;
+        let task = self.tasks.get(id).ok_or_else(|| self.unknown(id))?;
         match &task.ended {
             Some(end) => Err(Problem::already_ended(id.as_str(), &end.update)),
             None if task.stop_asked => {

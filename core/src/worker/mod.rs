@@ -416,10 +416,7 @@ impl Worker {
                     }
                 }
             }
-            Err(Unstepped::Fenced) => {
-                hit(Mark::StepFenced);
-                self.on_lost(partition);
-            }
+            Err(Unstepped::Fenced) => self.on_lost(partition),
             Err(Unstepped::ForNow) => claim.step_again_at = Some(now.mono + self.step_backoff.wait()),
         }
     }
@@ -457,7 +454,7 @@ impl Worker {
         }
         let grace = if at_once { Duration::ZERO } else { self.config.grace };
         self.going = Going::HandingBack(now.mono + grace + HANDED_BACK_WITHIN);
-        for run in self.runs.keys().filter(|_| !is(Mutant::DrainKills)) {
+        for run in self.runs.keys() {
             hit(Mark::HandedBackAtDrain);
             self.effects.push_back(Effect::Tell(*run, RunInput::HandBack { at_once }));
         }

@@ -217,7 +217,8 @@ impl<L: Log, W: World> Api<L, W> {
 
     /// The task as clients see it.
     pub fn view(&self, id: &TaskId) -> Result<TaskView, Problem> {
-        self.shared.hub().view(id).ok_or_else(|| Problem::no_such_task(id.as_str()))
+        let hub = self.shared.hub();
+        hub.view(id).ok_or_else(|| hub.unknown(id))
     }
 
     /// The tasks that are asked for.
@@ -241,7 +242,7 @@ impl<L: Log, W: World> Api<L, W> {
                 notified.await;
             }
         };
-        timeout(KNOWN_WITHIN, known).await.map_err(|_| Problem::no_such_task(id.as_str()))?;
+        timeout(KNOWN_WITHIN, known).await.map_err(|_| self.shared.hub().unknown(id))?;
         Ok(Watcher { api: self.clone(), id: id.clone(), after, notify })
     }
 }

@@ -10,7 +10,6 @@ use crate::world::Clock;
 use baton_core::log::{Epoch, Partition, Topic};
 use baton_core::run::{Ending, Input as RunInput, RunSpec};
 use baton_core::worker::{Effect, Input, RunId, Unstepped, Worker, WorkerConfig};
-use baton_probe::{Mutant, is};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -131,7 +130,6 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
                 None => unreachable!("the loop holds a sender"),
             },
             event = with_member.then(member.next()) => match event {
-                Ok(GroupEvent::Renewed { .. }) if is(Mutant::LeaseIgnored) => continue,
                 Ok(event) => {
                     if let GroupEvent::Renewed { until } = event {
                         hands.ports.agents.hold_until(until);
@@ -167,7 +165,6 @@ fn heard<W: World>(event: GroupEvent, clock: &Clock<W>) -> Input {
 fn stepped(partition: Partition, epoch: Epoch, answer: Result<(), StepError>) -> Result<Input, LogError> {
     let answer = match answer {
         Ok(()) => Ok(()),
-        Err(StepError::Fenced) if is(Mutant::FencedTakenForDone) => Ok(()),
         Err(StepError::Fenced) => {
             tracing::warn!(partition, epoch, "fenced: the claim was no longer current");
             Err(Unstepped::Fenced)

@@ -2,6 +2,7 @@
 
 use super::cluster::Cluster;
 use super::wire::{Broker, Error, Request, Response};
+use baton_core::log::Topic;
 use madsim::net::Endpoint;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::time::{sleep, timeout};
 /// The tag of requests.
 pub(super) const REQUESTS: u64 = 0;
 /// How long a fetch, an append or a join waits at the broker before it is answered empty-handed.
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(5);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// How long a join waits at the broker.
 pub(super) const JOIN_WAIT: Duration = Duration::from_secs(3);
@@ -53,9 +54,14 @@ impl Cluster {
         if matches!(request, Request::Join { .. }) {
             return self.join(broker, request).await;
         }
+        let topic = match &request {
+            Request::Produce { topic, .. } => *topic,
+            Request::Fetch { from, .. } => from.first().map_or(Topic::Control, |(topic, ..)| *topic),
+            _ => Topic::Control,
+        };
         let answered = async {
             loop {
-                let changed = self.changed();
+                let changed = self.topic_changed(topic);
                 tokio::pin!(changed);
                 changed.as_mut().enable();
                 if let Some(response) = self.handle(broker, &mut request) {
@@ -79,7 +85,7 @@ impl Cluster {
 
     async fn until_joined(&self, broker: Broker, group: &str, member: u64) -> Response {
         loop {
-            let changed = self.changed();
+            let changed = self.group_changed();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if let Some(joined) = self.joined(group, member) {

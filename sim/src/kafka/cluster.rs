@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep};
 
 /// How many brokers there are; each partition has a replica on every one.
@@ -20,7 +21,7 @@ pub const BROKERS: u8 = 3;
 /// `min.insync.replicas`
 const MIN_ISR: usize = 2;
 /// How often the controller and the coordinators look at their clocks.
-const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(400);
 /// A broker that is not heard of for this long is fenced, and its partitions get other leaders.
 const BROKER_SESSION: Duration = Duration::from_millis(1200);
 /// How long the coordinator takes to write a transaction's markers once it is decided.
@@ -66,8 +67,10 @@ struct Shared {
     journal: Journal,
     begun: Instant,
     state: Mutex<State>,
-    /// Something changed that a request may wait for.
-    changed: Notify,
+    /// Something of a topic changed: how far it can be read or is replicated, or who leads.
+    topics: [Notify; Topic::ALL.len()],
+    /// A group has another generation.
+    groups: Notify,
     /// A broker's connections broke: its process died.
     broken: [Notify; BROKERS as usize],
 }
@@ -137,7 +140,8 @@ impl Cluster {
             journal,
             begun: Instant::now(),
             state: Mutex::new(state),
-            changed: Notify::new(),
+            topics: Default::default(),
+            groups: Notify::new(),
             broken: Default::default(),
         }));
         let controller = cluster.clone();
@@ -217,8 +221,6 @@ impl Cluster {
             let leader = state.logs[index].leader.unwrap_or_default();
             self.elect_after(&mut state, index, leader);
         }
-        drop(state);
-        self.0.changed.notify_waiters();
     }
 
     /// All groups share out anew.
@@ -268,9 +270,14 @@ impl Cluster {
         self.state().brokers[usize::from(broker)].disk_delay
     }
 
-    /// Waits for a change.
-    pub(super) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
-        self.0.changed.notified()
+    /// Waits for a change of a topic.
+    pub(super) fn topic_changed(&self, topic: Topic) -> Notified<'_> {
+        self.0.topics[topic as usize].notified()
+    }
+
+    /// Waits for a change of a group.
+    pub(super) fn group_changed(&self) -> Notified<'_> {
+        self.0.groups.notified()
     }
 
     /// Takes a request at a broker. `None`: it must wait for a change, and be asked again.
@@ -278,10 +285,9 @@ impl Cluster {
         let mut state = self.state();
         let answer = self.answer(&mut state, broker, request);
         drop(state);
-        let looked = matches!(request, Request::Fetch { .. } | Request::Metadata | Request::ListOffsets { .. });
-        // Who only waits for a change must make none, or two would wake each other for ever.
-        if !looked && (matches!(answer, Ok(Some(_))) || matches!(request, Request::Join { .. })) {
-            self.0.changed.notify_waiters();
+        // The last one in may complete a generation.
+        if matches!(request, Request::Join { .. } | Request::Leave(..)) {
+            self.0.groups.notify_waiters();
         }
         answer.unwrap_or_else(|error| Some(Response::Error(error)))
     }
@@ -447,8 +453,6 @@ impl Cluster {
             sleep(MARKERS_AFTER).await;
             let mut state = cluster.state();
             cluster.complete(&mut state, &id);
-            drop(state);
-            cluster.0.changed.notify_waiters();
         });
     }
 
@@ -486,6 +490,9 @@ impl Cluster {
         let (mut found, mut next) = (Vec::new(), Vec::new());
         for (topic, partition, offset) in from {
             let log = lead(state, self.index(*topic, *partition), broker)?;
+            if *offset < log.start {
+                return Ok(Some(Response::OutOfRange(*topic, *partition, log.start)));
+            }
             let (records, end) = log.read(*offset, Offset::MAX, max_bytes);
             if end != *offset {
                 next.push((*topic, *partition, end));
@@ -507,8 +514,6 @@ impl Cluster {
     fn follow(&self, index: usize) {
         let mut state = self.state();
         self.replicate(&mut state, index);
-        drop(state);
-        self.0.changed.notify_waiters();
     }
 
     fn replicate(&self, state: &mut State, index: usize) {
@@ -528,15 +533,17 @@ impl Cluster {
     fn tell(&self, log: &mut Log) {
         let broker = Node::Broker(log.leader.unwrap_or_default());
         let (told, safe, shown, stable) = (log.told, log.high_watermark, log.shown, log.stable());
-        for batch in &log.batches {
+        if (told, shown) == (safe, stable) {
+            return;
+        }
+        for batch in log.from(told) {
             if batch.fate == Fate::Plain && batch.base >= told && batch.end() <= safe {
                 for logged in records(log.topic, log.partition, batch.base, &batch.key, &batch.values) {
                     self.0.journal.note(broker, Event::Durable(logged));
                 }
             }
         }
-        log.told = log.told.max(safe);
-        for batch in &log.batches {
+        for batch in log.from(shown) {
             let whole = batch.base >= shown && batch.end() <= stable;
             if whole && matches!(batch.fate, Fate::Plain | Fate::Committed) {
                 for logged in records(log.topic, log.partition, batch.base, &batch.key, &batch.values) {
@@ -544,7 +551,8 @@ impl Cluster {
                 }
             }
         }
-        log.shown = log.shown.max(stable);
+        (log.told, log.shown) = (told.max(safe), shown.max(stable));
+        self.0.topics[log.topic as usize].notify_waiters();
     }
 
     /// What the controller and the coordinators do by their clocks.
@@ -574,7 +582,9 @@ impl Cluster {
             if leader.is_none_or(|leader| fenced(&leader)) {
                 self.elect_after(&mut state, index, leader.unwrap_or_default());
             }
-            self.replicate(&mut state, index);
+            if state.logs[index].lags() {
+                self.replicate(&mut state, index);
+            }
         }
         let late: Vec<String> = state
             .transactions
@@ -596,9 +606,11 @@ impl Cluster {
             self.complete(&mut state, &id);
         }
         let (session, partitions) = (self.0.config.session, self.0.config.partitions);
-        state.groups.values_mut().for_each(|group| _ = group.tick(session, partitions, now));
-        drop(state);
-        self.0.changed.notify_waiters();
+        let mut made = false;
+        state.groups.values_mut().for_each(|group| made |= group.tick(session, partitions, now));
+        if made {
+            self.0.groups.notify_waiters();
+        }
     }
 
     /// Makes the next broker that has everything the leader: one in sync, or one that has all below the high watermark
@@ -617,10 +629,15 @@ impl Cluster {
                     log.isr.clear();
                 }
                 log.elect(next);
+                self.0.topics[log.topic as usize].notify_waiters();
                 self.0.journal.note(Node::Broker(next), Event::Leader(log.topic, log.partition));
             }
             Some(_) => {}
-            None => log.leader = None,
+            None if log.leader.is_some() => {
+                log.leader = None;
+                self.0.topics[log.topic as usize].notify_waiters();
+            }
+            None => {}
         }
     }
 
@@ -631,7 +648,7 @@ impl Cluster {
         let (session, partitions) = (self.0.config.session, self.0.config.partitions);
         let group = groups.get_mut(group)?;
         if group.tick(session, partitions, Instant::now()) {
-            self.0.changed.notify_waiters();
+            self.0.groups.notify_waiters();
         }
         let answer = group.joined(member)?;
         *epochs += 1;

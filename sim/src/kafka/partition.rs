@@ -103,9 +103,15 @@ impl Log {
         self.batches.back().map_or(self.start.max(self.high_watermark), Batch::end)
     }
 
+    /// The batches that reach beyond `offset`.
+    pub fn from(&self, offset: Offset) -> impl Iterator<Item = &Batch> {
+        self.batches.iter().skip(self.batches.partition_point(|batch| batch.end() <= offset))
+    }
+
     /// Readers of committed records read up to here: the last stable offset.
     pub fn stable(&self) -> Offset {
-        let open = self.batches.iter().find(|batch| matches!(batch.fate, Fate::Open(_) | Fate::Decided(_)));
+        // All that was shown is stable.
+        let open = self.from(self.shown).find(|batch| matches!(batch.fate, Fate::Open(_) | Fate::Decided(_)));
         open.map_or(self.high_watermark, |batch| batch.base.min(self.high_watermark))
     }
 
@@ -163,6 +169,12 @@ impl Log {
         }
     }
 
+    /// Whether a replica lacks something, or all have what not all readers were shown.
+    pub fn lags(&self) -> bool {
+        let end = self.end();
+        self.isr.len() < self.ends.len() || self.ends.iter().any(|of| *of != end) || self.shown < end
+    }
+
     /// A replica has what the leader has.
     pub fn replicated(&mut self, broker: Broker, min_isr: usize) {
         self.ends[usize::from(broker)] = self.end();
@@ -200,8 +212,7 @@ impl Log {
     pub fn read(&self, from: Offset, to: Offset, max_bytes: usize) -> (Vec<Delivered>, Offset) {
         let (mut found, mut bytes, mut next) = (Vec::new(), 0, from.max(self.start));
         let to = to.min(self.stable());
-        let first = self.batches.partition_point(|batch| batch.end() <= next);
-        for batch in self.batches.iter().skip(first).take_while(|batch| batch.base < to) {
+        for batch in self.from(next).take_while(|batch| batch.base < to) {
             if matches!(batch.fate, Fate::Plain | Fate::Committed) {
                 if !found.is_empty() && bytes + batch.values.bytes() > max_bytes {
                     return (found, next);

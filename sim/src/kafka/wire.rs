@@ -125,6 +125,8 @@ pub enum Response {
     Produced(Offset),
     /// Records, and where to go on in each partition.
     Fetched(Vec<Delivered>, Vec<(Topic, Partition, Offset)>),
+    /// The oldest that is kept of this partition is younger than what was asked for.
+    OutOfRange(Topic, Partition, Offset),
     /// The end, the first offset at or after the time, and the oldest that is kept.
     Offsets {
         /// For readers of committed records.

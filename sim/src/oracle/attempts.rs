@@ -93,6 +93,22 @@ impl Oracle {
         Ok(())
     }
 
+    /// A task is given up when its attempts are used up, and not before: those that were handed back don't count.
+    pub(super) fn gave_up_in_time(&self, id: &TaskId, text: &str) -> Verdict {
+        let task = &self.tasks[id];
+        let max = task.max_attempts.unwrap_or(self.config.max_attempts);
+        if !text.starts_with("FAILED: gave up after") || task.counted() >= max {
+            return Ok(());
+        }
+        let what = format!(
+            "task {} was given up after {} attempts, {} of them handed back, and {max} may be begun",
+            Short(id),
+            task.begun,
+            task.returned
+        );
+        Err(Violation::of(8, what).on(id))
+    }
+
     fn tries_of(&self, (partition, offset): (Partition, Offset)) -> Tries {
         let ledger = self.books.get(&partition).and_then(|book| book.ledger.as_ref());
         ledger.map(|ledger| ledger.tries(offset)).unwrap_or_default()

@@ -195,6 +195,8 @@ pub struct Oracle {
     watchers: BTreeMap<u32, watchers::Watcher>,
     live: BTreeMap<TaskId, Live>,
     claims: stops::Claims,
+    /// When each API replica began its present life.
+    apis: BTreeMap<u8, Duration>,
     /// Stopped processes: when each must be gone.
     due: BTreeSet<(Duration, TaskId, u32)>,
     /// Something was wrong somewhere, and not everything has been put right.
@@ -217,6 +219,7 @@ impl Oracle {
         match &entry.event {
             Event::Submitted { request, answer: Ok(id) } => self.on_accepted(*request, id),
             Event::StopAnswered(id, 202) => self.on_stop_acknowledged(id),
+            Event::Denied { task, api } => self.on_denied(task, *api),
             Event::Frame { watcher, id, kind, update } => self.on_frame(*watcher, *id, kind, update),
             Event::Unwatched { watcher, code } => self.on_unwatched(*watcher, *code),
             Event::Durable(record) => self.on_durable(record),
@@ -291,7 +294,10 @@ impl Oracle {
         match node {
             Node::Worker(worker) => self.worker_starts(worker),
             // It reads the log from its beginning, and knows nothing until it has.
-            Node::Api(_) => self.calm_since = self.now.at,
+            Node::Api(api) => {
+                self.calm_since = self.now.at;
+                self.apis.insert(api, self.now.at);
+            }
             _ => {}
         }
     }

@@ -140,6 +140,20 @@ impl Oracle {
         })
     }
 
+    /// A replica reads all of the log before it denies anything: what readers saw before it began, it knows.
+    pub(super) fn on_denied(&self, id: &TaskId, api: u8) -> Verdict {
+        let began = self.apis.get(&api).copied().unwrap_or_default();
+        let task = self.tasks.get(id).filter(|task| task.visible_since.is_some_and(|since| since < began));
+        let old = |since: Duration| self.now.at + self.config.skew >= since + self.config.retention;
+        let Some(since) = task.and_then(|task| task.visible_since).filter(|since| !old(*since)) else { return Ok(()) };
+        let what = format!(
+            "{} said that there is no task {}, which was on tasks since {since:?}, before that replica began at {began:?}",
+            Node::Api(api),
+            Short(id)
+        );
+        Err(Violation::of(4, what).on(id))
+    }
+
     pub(super) fn on_unwatched(&mut self, number: u32, code: u16) -> Verdict {
         let watcher = self.watchers.get_mut(&number).filter(|watcher| !watcher.closed);
         let Some(watcher) = watcher else { panic!("watcher {number} is closed and was not connected") };

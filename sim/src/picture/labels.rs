@@ -16,6 +16,7 @@ pub fn label(event: &Event) -> String {
         Event::StopAnswered(id, status) => format!("STOP {} → {status}", Short(id)),
         Event::Watching { watcher, after, api, .. } => format!("w{watcher} on api-{api} after {after}"),
         Event::Frame { watcher, id, update, .. } => format!("w{watcher} {id} {update}"),
+        Event::Denied { task, api } => format!("api-{api} knows no {}", Short(task)),
         Event::Unwatched { watcher, code } => format!("w{watcher} closed {code}"),
         Event::Durable(record) | Event::Visible(record) => label_of(record),
         Event::Truncated(topic, partition, offset) => format!("{topic}[{partition}] from {offset}"),

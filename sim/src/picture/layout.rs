@@ -326,7 +326,7 @@ fn class_of(event: &Event) -> Option<&'static str> {
     Some(match event {
         Event::Submitting { .. } | Event::Submitted { .. } => "post",
         Event::Stopping(_) | Event::StopAnswered(..) | Event::Heard(_) => "stop",
-        Event::Watching { .. } | Event::Unwatched { .. } => "watch",
+        Event::Watching { .. } | Event::Denied { .. } | Event::Unwatched { .. } => "watch",
         Event::Frame { .. } => "frame",
         Event::Durable(record) => match record.topic {
             Topic::Tasks => "task",

@@ -50,6 +50,8 @@ impl Positions {
 
 /// What a poller got: records, and how far each partition was read.
 pub(super) struct Fetched {
+    /// This one's oldest records were gone.
+    pub skipped: Option<Partition>,
     pub records: Vec<Delivered>,
     pub ends: Vec<(Topic, Partition, Offset)>,
 }
@@ -109,7 +111,15 @@ async fn poll(client: Arc<Client>, broker: Broker, positions: Positions, sender:
                 for (_, partition, end) in &ends {
                     positions.advance(*partition, *end);
                 }
-                if sender.send(Ok(Fetched { records, ends })).await.is_err() {
+                if sender.send(Ok(Fetched { skipped: None, records, ends })).await.is_err() {
+                    return;
+                }
+            }
+            Some(Response::OutOfRange(topic, partition, start)) => {
+                positions.advance(partition, start);
+                let ends = vec![(topic, partition, start)];
+                let skipped = Fetched { skipped: Some(partition), records: Vec::new(), ends };
+                if sender.send(Ok(skipped)).await.is_err() {
                     return;
                 }
             }

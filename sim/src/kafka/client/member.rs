@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// How often a member says that it is there.
-const HEARTBEAT: Duration = Duration::from_millis(1500);
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// So long before its session can end at the coordinator a member takes its claims for lost.
 const MARGIN: Duration = Duration::from_secs(1);
 /// How long the answer to a join may take: what it waits at the broker, and the way.

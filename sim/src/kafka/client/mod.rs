@@ -31,7 +31,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 /// How long it waits before it tries again.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// How long a call of the port is tried before the log is said to be unavailable.
-const TRIED_FOR: Duration = Duration::from_secs(6);
+const TRIED_FOR: Duration = Duration::from_millis(2500);
 /// How much of one partition is asked for.
 const FETCH_BYTES: usize = 64 * 1024;
 
@@ -202,6 +202,7 @@ impl Log for SimKafka {
                     }
                     next = ends.first().map_or(to, |(_, _, end)| *end);
                 }
+                Some(Response::OutOfRange(_, _, start)) => next = start,
                 // Nothing came for a while.
                 None if self.0.offsets(topic, partition, Timestamp::default()).await?.0 <= next => {
                     return Ok(Vec::new());

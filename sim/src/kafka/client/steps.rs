@@ -7,12 +7,12 @@ use baton_runtime::ports::{LogError, Step, StepError, Steps};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 /// What a member holds: the same for its group's side and for its steps. Clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct Claims(Arc<Mutex<Held>>);
+pub(super) struct Claims(Arc<Mutex<Held>>, Arc<Notify>);
 
 #[derive(Default)]
 struct Held {
@@ -54,7 +54,23 @@ impl Claims {
     pub fn clear(&self) -> Vec<Partition> {
         let mut held = self.lock();
         held.membership = None;
-        std::mem::take(&mut held.claims).into_keys().collect()
+        let claims = std::mem::take(&mut held.claims);
+        drop(held);
+        self.1.notify_waiters();
+        claims.into_keys().collect()
+    }
+
+    /// Waits until a claim is gone.
+    async fn gone(&self, partition: Partition, epoch: Epoch) {
+        loop {
+            let changed = self.1.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.current(partition, epoch).is_none() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The membership under which a claim stands, if it does.
@@ -110,14 +126,24 @@ impl Stepper {
 
     async fn take(&mut self, step: Step) -> Result<(), StepError> {
         let begun = Instant::now();
-        let answer = self.transact(&step, begun).await;
+        let claims = self.claims.clone();
+        let prepared = tokio::select! {
+            biased;
+            () = claims.gone(step.partition, step.epoch) => Err(StepError::Fenced),
+            prepared = self.prepare(&step, begun) => prepared,
+        };
+        let answer = match prepared {
+            Ok(producer) => self.end(producer).await,
+            Err(error) => Err(error),
+        };
         if answer.is_err() && self.producer.is_some() {
             self.abort().await;
         }
         answer
     }
 
-    async fn transact(&mut self, step: &Step, begun: Instant) -> Result<(), StepError> {
+    /// All of a step but its end: nothing of it counts until that is asked for.
+    async fn prepare(&mut self, step: &Step, begun: Instant) -> Result<Producer, StepError> {
         let away = |what: &str| StepError::Log(LogError::Unavailable(format!("no broker took {what}")));
         let membership = self.claims.current(step.partition, step.epoch).ok_or(StepError::Fenced)?;
         let producer = loop {
@@ -144,7 +170,7 @@ impl Stepper {
         if self.claims.current(step.partition, step.epoch).is_none() {
             return Err(StepError::Fenced);
         }
-        self.end(producer).await
+        Ok(producer)
     }
 
     async fn produce(&mut self, producer: Producer, batch: &Batch, begun: Instant) -> Result<(), StepError> {

@@ -49,6 +49,7 @@ impl SimTail {
             records.from_offset(at)
         };
         let records: Vec<_> = fetched.records.into_iter().filter_map(fresh).collect();
+        self.ready.extend(fetched.skipped.map(TailEvent::Skipped));
         for (_, partition, end) in fetched.ends {
             let at = self.given.entry(partition).or_default();
             *at = (*at).max(end);
