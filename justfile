@@ -54,13 +54,12 @@ sim *FLAGS: _sim-build
 mutants *FLAGS: _sim-build
     @exec '{{ sim_target }}/sim/baton-sim' --mutants "$@"
 
-# The simulator's own tests, fixed and random seeds, determinism, and all mutants
+# The simulator's own tests, fixed seeds, determinism, and all mutants
 [group('test')]
 sim-test: tools _sim-build
-    RUSTFLAGS='{{ sim_flags }}' cargo nextest run -p baton-sim --cargo-profile sim --target-dir '{{ sim_target }}'
-    '{{ sim_target }}/sim/baton-sim' --from 1 --seeds 300
-    '{{ sim_target }}/sim/baton-sim' --seeds 200
-    '{{ sim_target }}/sim/baton-sim' --check --seeds 20
+    RUSTFLAGS='{{ sim_flags }}' cargo nextest run -p baton-sim --target-dir '{{ sim_target }}'
+    '{{ sim_target }}/sim/baton-sim' --from 1 --seeds 500
+    '{{ sim_target }}/sim/baton-sim' --check --from 1 --seeds 20
     '{{ sim_target }}/sim/baton-sim' --mutants --from 1
 
 # The simulator sees another tokio: it is built with --cfg madsim, apart from the rest.

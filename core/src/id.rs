@@ -108,6 +108,12 @@ pub struct UpdateId {
     pub seq: u64,
 }
 
+impl UpdateId {
+    /// The number of an end that was written by one who could not know how many updates came before it. It is the same for
+    /// every reader, also for one who can't count them any more; and all that JSON can hold without loss.
+    pub const LAST_SEQ: u64 = (1 << 53) - 1;
+}
+
 impl fmt::Display for UpdateId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.attempt, self.seq)

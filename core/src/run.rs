@@ -487,7 +487,7 @@ impl Output {
         let Self { task_id, attempt, next_seq, stdout, stderr, lines, last_lines, last_error, .. } = self;
         let splitter = if stream == Stream::Stdout { stdout } else { stderr };
         work(splitter, &mut |line| {
-            let id = UpdateId { attempt: *attempt, seq: if is(Mutant::LinesUnnumbered) { 0 } else { *next_seq } };
+            let id = UpdateId { attempt: *attempt, seq: *next_seq };
             *next_seq += 1;
             let kind = if line.text == "DONE" && is(Mutant::TextDecides) { Kind::Done } else { Kind::Line };
             if stream == Stream::Stderr && !line.text.trim().is_empty() {

@@ -499,3 +499,35 @@ fn nothing_is_said_to_be_gone_where_the_numbers_show_that_nothing_is() {
     world.updates(&[(1, 2, Kind::Line, "one"), (2, 1, Kind::Started, "Starting... (attempt 2)")]);
     assert_eq!(world.read_all(UpdateId::default()), ["Starting...", "one", "Starting... (attempt 2)"]);
 }
+
+#[test]
+fn an_end_without_a_number_is_the_same_where_what_came_before_is_gone() {
+    let mut world = World::new(config(1 << 20));
+    world.updates(&[(1, 1, Kind::Started, "Starting..."), (1, 2, Kind::Line, "one"), (1, 0, Kind::Stopped, "STOPPED")]);
+    assert_eq!(world.read_all(UpdateId::default()), ["Starting...", "one", "STOPPED"]);
+    let mut replica = World::new(config(1 << 20));
+    replica.updates(&[(1, 0, Kind::Stopped, "STOPPED")]);
+    assert_eq!(replica.read_all(UpdateId { attempt: 1, seq: 2 }), ["STOPPED"], "whoever has read all but the end");
+    for world in [&world, &replica] {
+        assert!(matches!(world.hub.read(&id(), UpdateId { attempt: 1, seq: UpdateId::LAST_SEQ }), Read::End));
+    }
+}
+
+#[test]
+fn what_is_read_back_without_its_beginning_says_so() {
+    let mut world = World::new(config(TINY));
+    world.updates(&[(1, 1, Kind::Started, "Starting..."), (1, 2, Kind::Line, "one")]);
+    world.updates(&[
+        (1, 3, Kind::Line, "two"),
+        (2, 1, Kind::Started, "Starting... (attempt 2)"),
+        (2, 2, Kind::Done, "DONE"),
+    ]);
+    let Read::Stretch(Stretch::OnTheLog(recall)) = world.hub.read(&id(), UpdateId { attempt: 1, seq: 2 }) else {
+        panic!("it is in memory")
+    };
+    let from = recall.origin.to - 2;
+    let kept: Vec<_> = world.progress.iter().cloned().filter_map(|delivered| delivered.from_offset(from)).collect();
+    let rebuilt = Hub::rebuild(&id(), &recall, &kept, &Gauge::default());
+    let expected = ["[earlier updates are gone]", "Starting... (attempt 2)", "DONE"];
+    assert_eq!(texts(&rebuilt.frames(Format::Plain, 0)), expected);
+}

@@ -106,6 +106,12 @@ impl Machine {
         SimAgents { machine: self.clone(), life }
     }
 
+    /// The world is over: drops what its processes are made of.
+    pub fn end(&self) {
+        madsim::runtime::Handle::current().kill(self.0.node.id());
+        self.state().processes.clear();
+    }
+
     /// How many processes live.
     pub fn len(&self) -> usize {
         self.state().processes.len()

@@ -104,8 +104,8 @@ impl Behaviour {
             }
             Self::Chatty => {
                 let burst = |from: u32| {
-                    let lines: String = (from..from + 15).map(|n| format!("line {n}\n")).collect();
-                    print(&lines)
+                    let lines: Vec<String> = (from..from + 15).map(|n| format!("line {n}\n")).collect();
+                    print(&lines.concat())
                 };
                 vec![burst(1), wait(5), burst(16), wait(400), burst(31)]
             }
@@ -114,7 +114,7 @@ impl Behaviour {
             Self::Endless => vec![print("begun\n"), Act::Chatter(Duration::from_secs(2))],
             Self::Stubborn => vec![Act::IgnoreTerm, print("never\n"), SILENCE],
             Self::Parent => {
-                vec![print("forked\n"), Act::LeaveChild(Duration::from_secs(60)), wait(1500), print("bye")]
+                vec![print("forked\n"), Act::LeaveChild(Duration::from_mins(1)), wait(1500), print("bye")]
             }
             Self::Failing => {
                 vec![print("trying\n"), wait(700), Act::Complain(Bytes::from_static(b"ValueError: x\n")), Act::Exit(3)]

@@ -145,6 +145,12 @@ impl Place {
         }
     }
 
+    /// The world is over: drops what the process is made of.
+    pub fn end(&self) {
+        lock(&self.0.current.life).end();
+        Handle::current().kill(self.0.handle.id());
+    }
+
     /// Whether the process is dead.
     pub fn is_down(&self) -> bool {
         lock(&self.0.held).down > 0

@@ -55,6 +55,7 @@ pub struct Plan {
 
 /// A task that a client submits.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // each is drawn by itself
 pub struct Task {
     /// When.
     pub at: Duration,
@@ -64,9 +65,9 @@ pub struct Task {
     pub behaviour: Behaviour,
     /// How its project's config can be had.
     pub config: Config,
-    /// Its `Idempotency-Key`. Such a client tries again until it has an answer.
+    /// Whether it has an `Idempotency-Key`. Such a client tries again until it has an answer.
     pub keyed: bool,
-    /// How often it is POSTed at the same time, at several replicas. More than once only with a key.
+    /// How often its POST is sent at the same time, at several replicas. More than once only with a key.
     pub copies: u8,
     /// Its `timeout_s`.
     pub timeout_s: Option<u64>,
@@ -350,13 +351,9 @@ impl Task {
 
     /// The body of its POST.
     pub fn body(&self) -> String {
-        let mut more = String::new();
-        if let Some(timeout) = self.timeout_s {
-            more += &format!(r#","timeout_s":{timeout}"#);
-        }
-        if let Some(attempts) = self.max_attempts {
-            more += &format!(r#","max_attempts":{attempts}"#);
-        }
+        let timeout = self.timeout_s.map(|seconds| format!(r#","timeout_s":{seconds}"#)).unwrap_or_default();
+        let attempts = self.max_attempts.map(|most| format!(r#","max_attempts":{most}"#)).unwrap_or_default();
+        let more = timeout + &attempts;
         let (project, input) = (self.config.project(), self.behaviour.name());
         let kind = if self.unrunnable { "no-such-type" } else { "agent" };
         format!(r#"{{"project":"{project}","type":"{kind}","command":"run","params":{{"input":"{input}"}}{more}}}"#)
@@ -393,7 +390,7 @@ fn draw_faults(rng: &mut Rng, workers: u8, apis: u8) -> Vec<Fault> {
                 _ => 6_000,
             };
             let at = millis(rng, 500..=if matches!(kind, FaultKind::DeployCutOff(_)) { 14_000 } else { 25_000 });
-            let lasts = millis(rng, 200..=longest).min(FAULTS_END - at);
+            let lasts = millis(rng, 200..=longest).min(FAULTS_END.saturating_sub(at));
             faults.push(Fault { at, lasts, kind });
         }
     }

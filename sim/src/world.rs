@@ -61,6 +61,8 @@ struct Stage {
     plan: Plan,
     journal: Journal,
     cluster: Cluster,
+    /// Where the cluster's controller is.
+    controller: NodeHandle,
     places: BTreeMap<Node, Place>,
     machines: BTreeMap<Node, Machine>,
 }
@@ -70,17 +72,20 @@ pub async fn play(plan: &Plan, journal: &Journal) {
     let (crash, mut crashed) = mpsc::unbounded_channel();
     let stage = Arc::new(Stage::build(plan.clone(), journal.clone(), &crash));
     let crowd = stage.clients();
-    let crashing = stage.clone();
-    tokio::spawn(async move {
+    let clients = crowd.node.id();
+    let crashing = async {
         while let Some(node) = crashed.recv().await {
-            tokio::spawn(crashing.clone().crash(node));
+            tokio::spawn(stage.clone().crash(node));
         }
-    });
+    };
     tokio::select! {
         biased;
         () = journal.found() => {}
         () = stage.act(crowd) => {}
+        () = crashing => {}
     }
+    Handle::current().kill(clients);
+    stage.end().await;
 }
 
 impl Stage {
@@ -89,7 +94,9 @@ impl Stage {
         let config =
             ClusterConfig { partitions: plan.partitions, duplicates: plan.duplicates, ..ClusterConfig::default() };
         let cluster = Cluster::new(config, journal.clone());
-        let mut stage = Self { plan, journal, cluster, places: BTreeMap::new(), machines: BTreeMap::new() };
+        let controller = Handle::current().create_node().name("controller").ip([10, 0, 5, 1].into()).build();
+        controller.spawn(cluster.clone().control());
+        let mut stage = Self { plan, journal, cluster, controller, places: BTreeMap::new(), machines: BTreeMap::new() };
         for broker in 0..BROKERS {
             let cluster = stage.cluster.clone();
             stage.put(Node::Broker(broker), [10, 0, 0, broker + 1].into(), move |_| {
@@ -159,12 +166,12 @@ impl Stage {
                 act(Box::pin(async move { clients.reuse_key(number, &task).await }));
             }
         }
-        for watch in plan.watchers.iter().cloned() {
-            let clients = clients.clone();
+        for watch in &plan.watchers {
+            let (clients, watch) = (clients.clone(), watch.clone());
             act(Box::pin(async move { clients.watch(&watch).await }));
         }
-        for stop in plan.stops.iter().cloned() {
-            let clients = clients.clone();
+        for stop in &plan.stops {
+            let (clients, stop) = (clients.clone(), stop.clone());
             act(Box::pin(async move { clients.stop(&stop).await }));
         }
         for garbage in &plan.garbage {
@@ -203,6 +210,15 @@ impl Stage {
         let limit = self.plan.history_memory + HISTORY_SLACK;
         node.spawn(async move { clients.weigh(limit).await }).await.expect("clients don't panic");
         self.journal.finish();
+    }
+
+    /// Drops what the world is made of: madsim's tasks hold the timers that they wait for, and those hold them.
+    async fn end(&self) {
+        self.places.values().for_each(Place::end);
+        self.machines.values().for_each(Machine::end);
+        Handle::current().kill(self.controller.id());
+        sleep(Duration::from_millis(1)).await;
+        self.cluster.forget();
     }
 
     /// An agent has crashed its worker.

@@ -26,6 +26,7 @@ mod kafka {
         let journal = Journal::new(Oracle::default());
         let config = ClusterConfig { partitions: PARTITIONS, ..ClusterConfig::default() };
         let cluster = Cluster::new(config, journal.clone());
+        tokio::spawn(cluster.clone().control());
         let broker = |number: u8| {
             let cluster = cluster.clone();
             Place::new(Node::Broker(number), [10, 0, 0, number + 1].into(), &journal, move |_| {

@@ -215,7 +215,7 @@ impl Hub {
                 Topic::Control => self.on_control(&records, now),
                 Topic::DeadLetters => {}
             },
-            Input::Skipped(Topic::Progress, partition) => {
+            Input::Skipped(Topic::Progress, partition) if !is(Mutant::SkipUntold) => {
                 self.tasks.values_mut().for_each(|task| task.history.skip(partition));
             }
             Input::Skipped(..) => {}
@@ -272,7 +272,7 @@ impl Hub {
             let detail = "this key's task is known, but not what it was asked; try again, or send a new key";
             return Err(Problem::unavailable(detail, Duration::from_secs(1)));
         }
-        if self.queued >= self.config.max_queued && !is(Mutant::QueueUnbounded) {
+        if self.queued >= self.config.max_queued {
             hit(Mark::RefusedAsFull);
             let detail = format!("{} tasks are waiting, as many as may", self.queued);
             return Err(Problem::too_many(detail, Duration::from_secs(5)));
@@ -316,7 +316,11 @@ impl Hub {
     /// Makes again what left memory. `deliveries` are what the log still has of the range.
     pub fn rebuild(id: &TaskId, recall: &Recall, deliveries: &[Delivered], gauge: &Gauge) -> Segment {
         hit(Mark::HistoryReadBack);
-        let mut builder = SegmentBuilder::new(recall.origin.before);
+        let mut before = recall.origin.before;
+        if deliveries.first().is_none_or(|first| first.base_offset > recall.origin.from) {
+            before.skip(); // its beginning is gone: how long the attempt was can't be known any more
+        }
+        let mut builder = SegmentBuilder::new(before);
         let mut taken = 0;
         for delivery in deliveries {
             for value in delivery.values.iter() {

@@ -95,10 +95,11 @@ impl Filter {
         let last = self.last.unwrap_or_default();
         let attempt = record.attempt.unwrap_or(last.attempt.max(1));
         let expected = if attempt == last.attempt { last.seq.saturating_add(1) } else { 1 };
-        let mut id = UpdateId { attempt, seq: record.seq.unwrap_or(expected) };
+        let terminal = record.kind.is_some_and(Kind::is_terminal);
+        let unnumbered = if terminal && !is(Mutant::EndCounted) { UpdateId::LAST_SEQ } else { expected };
+        let mut id = UpdateId { attempt, seq: record.seq.unwrap_or(unnumbered) };
         // One id stands above all others, and nothing can come after it: hence not `last + 1`.
         let late = id <= last || id.seq < expected;
-        let terminal = record.kind.is_some_and(Kind::is_terminal);
         let is_stale = id.attempt < last.attempt;
         if self.ended || (late && !terminal && !(is_stale && is(Mutant::StaleLinesShown))) {
             hit(match (self.ended, is_stale) {
@@ -118,7 +119,7 @@ impl Filter {
         }
         // The number says what is missing within an attempt; how long the one before it was, none does.
         let unknown = std::mem::take(&mut self.skipped) && (attempt > last.attempt || record.seq.is_none());
-        let gap = unknown || id.seq > expected || attempt > last.attempt.saturating_add(1);
+        let gap = unknown || record.seq.is_some_and(|seq| seq > expected) || attempt > last.attempt.saturating_add(1);
         self.last = Some(id);
         self.ended = terminal;
         Verdict::Take { id, gap }

@@ -29,6 +29,7 @@ const TOLD: usize = 10;
 /// Baton's simulator: plays worlds in which Baton's shipped loops run under faults, and checks the ten guarantees in each.
 #[derive(Debug, Parser)]
 #[command(name = "just sim", version, about, max_term_width = 100)]
+#[allow(clippy::struct_excessive_bools)] // they are flags
 struct Cli {
     /// How many seeds to play [default: 300]
     #[arg(long, value_name = "N")]
@@ -142,14 +143,9 @@ fn tell_failures(summary: &Summary, mutant: Option<Mutant>) {
 }
 
 fn again(seed: u64, less: &Less, mutant: Option<Mutant>) -> String {
-    let mut command = format!("just sim --seed {seed} --trace");
-    if !less.is_empty() {
-        command += &format!(" --less {less}");
-    }
-    if let Some(mutant) = mutant {
-        command += &format!(" --mutant '{}'", mutant.name());
-    }
-    command
+    let less = if less.is_empty() { String::new() } else { format!(" --less {less}") };
+    let mutant = mutant.map(|mutant| format!(" --mutant '{}'", mutant.name())).unwrap_or_default();
+    format!("just sim --seed {seed} --trace{less}{mutant}")
 }
 
 fn bar(len: usize) -> ProgressBar {

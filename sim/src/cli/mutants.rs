@@ -23,19 +23,16 @@ pub fn hunt(seeds: &[u64], jobs: usize) -> ExitCode {
     let mut missed = Vec::new();
     for (mutant, failure, played) in &rows {
         let (name, breaks) = (mutant.name(), mutant.guarantee());
-        match failure {
-            Some(failure) => {
-                let until = seeds.iter().position(|seed| *seed == failure.seed).map_or(*played, |at| at + 1);
-                let by = match failure.violation.guarantee {
-                    0 => "a panic".to_owned(),
-                    guarantee => format!("guarantee {guarantee}"),
-                };
-                println!("| {name} | {breaks} | {by} | {until} |");
-            }
-            None => {
-                println!("| {name} | {breaks} | NOT CAUGHT | {played} |");
-                missed.push(*mutant);
-            }
+        if let Some(failure) = failure {
+            let until = seeds.iter().position(|seed| *seed == failure.seed).map_or(*played, |at| at + 1);
+            let by = match failure.violation.guarantee {
+                0 => "a panic".to_owned(),
+                guarantee => format!("guarantee {guarantee}"),
+            };
+            println!("| {name} | {breaks} | {by} | {until} |");
+        } else {
+            println!("| {name} | {breaks} | NOT CAUGHT | {played} |");
+            missed.push(*mutant);
         }
     }
     let caught = rows.len() - missed.len();

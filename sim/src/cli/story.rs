@@ -35,17 +35,13 @@ pub fn tell(plan: &Plan, less: &Less, mutant: Option<Mutant>, story: bool, html:
         }
         println!("drawn in {}", file.display());
     }
-    match outcome.violation {
-        Some(violation) => {
-            println!("\nFAILED: {violation}");
-            if !story {
-                println!("{}", Trace::new(plan.seed, &outcome.story).ending());
-            }
-            ExitCode::FAILURE
-        }
-        None => {
-            println!("all ten guarantees were kept");
-            ExitCode::SUCCESS
-        }
+    let Some(violation) = outcome.violation else {
+        println!("all ten guarantees were kept");
+        return ExitCode::SUCCESS;
+    };
+    println!("\nFAILED: {violation}");
+    if !story {
+        println!("{}", Trace::new(plan.seed, &outcome.story).ending());
     }
+    ExitCode::FAILURE
 }

@@ -2,14 +2,15 @@
 
 use super::group::Group;
 use super::partition::{Fate, Log};
+use super::transactions::Transaction;
 use super::wire::{Broker, Error, Producer, Request, Response};
 use crate::event::{Event, Logged, Node};
 use crate::journal::Journal;
-use baton_core::log::{Committed, Offset, Partition, Topic, Values};
+use baton_core::log::{Offset, Partition, Topic, Values};
 use baton_core::record::{Kind, ProgressRecord};
 use baton_core::time::Timestamp;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -24,8 +25,6 @@ const MIN_ISR: usize = 2;
 const TICK: Duration = Duration::from_millis(400);
 /// A broker that is not heard of for this long is fenced, and its partitions get other leaders.
 const BROKER_SESSION: Duration = Duration::from_millis(1200);
-/// How long the coordinator takes to write a transaction's markers once it is decided.
-const MARKERS_AFTER: Duration = Duration::from_millis(2);
 /// The longest metadata of an offset.
 const MAX_METADATA: usize = 4095;
 /// The wall clock of the brokers, as the world begins: 2026-01-01.
@@ -76,12 +75,12 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     brokers: [BrokerState; BROKERS as usize],
-    logs: Vec<Log>,
-    groups: BTreeMap<String, Group>,
-    transactions: BTreeMap<String, Transaction>,
-    producers: u64,
+    pub logs: Vec<Log>,
+    pub groups: BTreeMap<String, Group>,
+    pub transactions: BTreeMap<String, Transaction>,
+    pub producers: u64,
     epochs: u64,
 }
 
@@ -109,22 +108,6 @@ impl BrokerState {
     }
 }
 
-struct Transaction {
-    producer: Producer,
-    /// Who ended the last transaction, and how: asked again, the answer is the same.
-    ended: Option<(Producer, bool)>,
-    phase: Phase,
-    partitions: BTreeSet<usize>,
-    offsets: BTreeMap<(String, Partition), Committed>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Empty,
-    Open { since: Instant },
-    Decided { commit: bool },
-}
-
 impl Cluster {
     /// A cluster of three brokers, none of whose processes runs yet.
     pub fn new(config: ClusterConfig, journal: Journal) -> Self {
@@ -135,7 +118,7 @@ impl Cluster {
                 state.logs.push(Log::new(topic, partition, leader, BROKERS));
             }
         }
-        let cluster = Self(Arc::new(Shared {
+        Self(Arc::new(Shared {
             config,
             journal,
             begun: Instant::now(),
@@ -143,15 +126,20 @@ impl Cluster {
             topics: Default::default(),
             groups: Notify::new(),
             broken: Default::default(),
-        }));
-        let controller = cluster.clone();
-        tokio::spawn(async move {
-            loop {
-                sleep(TICK).await;
-                controller.tick();
-            }
-        });
-        cluster
+        }))
+    }
+
+    /// What the controller and the coordinators do by their clocks, for ever: for a node of its own.
+    pub async fn control(self) {
+        loop {
+            sleep(TICK).await;
+            self.tick();
+        }
+    }
+
+    /// Forgets everything: the world is over, and what is left of its tasks may hold the cluster.
+    pub fn forget(&self) {
+        *self.state() = State::default();
     }
 
     pub(super) fn config(&self) -> &ClusterConfig {
@@ -162,7 +150,7 @@ impl Cluster {
         &self.0.broken[usize::from(broker)]
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -172,8 +160,12 @@ impl Cluster {
         Timestamp::from_millis(BEGINNING + since)
     }
 
-    fn index(&self, topic: Topic, partition: Partition) -> usize {
+    pub(super) fn index(&self, topic: Topic, partition: Partition) -> usize {
         topic as usize * self.0.config.partitions as usize + partition as usize
+    }
+
+    pub(super) fn note(&self, node: Node, event: Event) {
+        self.0.journal.note(node, event);
     }
 
     // What the world does to brokers.
@@ -254,7 +246,7 @@ impl Cluster {
             log.truncate(first_end.map_or(half, |batch| batch.base.min(half)));
             if log.start > before {
                 let leader = Node::Broker(log.leader.unwrap_or_default());
-                self.0.journal.note(leader, Event::Truncated(topic, log.partition, log.start));
+                self.note(leader, Event::Truncated(topic, log.partition, log.start));
             }
         }
     }
@@ -382,104 +374,6 @@ impl Cluster {
         if lead(state, index, broker)?.isr.len() < MIN_ISR { Err(Error::NotEnoughReplicas) } else { Ok(()) }
     }
 
-    fn init_producer(&self, state: &mut State, transaction: Option<String>) -> Result<Response, Error> {
-        state.producers += 1;
-        let fresh = Producer { id: state.producers, epoch: 0 };
-        let Some(id) = transaction else { return Ok(Response::Producer(fresh)) };
-        let known = state.transactions.entry(id.clone()).or_insert_with(|| Transaction {
-            producer: fresh,
-            ended: None,
-            phase: Phase::Empty,
-            partitions: BTreeSet::new(),
-            offsets: BTreeMap::new(),
-        });
-        match known.phase {
-            Phase::Decided { .. } => Err(Error::ConcurrentTransactions),
-            Phase::Open { .. } => {
-                (known.producer.epoch, known.ended) = (known.producer.epoch + 1, None);
-                self.decide(state, &id, false);
-                Err(Error::ConcurrentTransactions)
-            }
-            Phase::Empty => {
-                known.producer.epoch += 1;
-                known.ended = None;
-                Ok(Response::Producer(known.producer))
-            }
-        }
-    }
-
-    /// Ends a transaction. The next one has a higher epoch (KIP-890), so that this request, late or sent twice, can't end that.
-    fn end(&self, state: &mut State, id: &str, producer: Producer, commit: bool) -> Result<Response, Error> {
-        let open = state.transactions.get_mut(id).ok_or(Error::InvalidTransaction)?;
-        let next = Response::Producer(Producer { epoch: producer.epoch + 1, ..producer });
-        if open.ended == Some((producer, commit)) {
-            return Ok(next);
-        }
-        open.check(producer)?;
-        if !matches!(open.phase, Phase::Open { .. }) {
-            return Err(Error::InvalidTransaction);
-        }
-        open.ended = Some((producer, commit));
-        self.decide(state, id, commit);
-        Ok(next)
-    }
-
-    /// The decision is made, and durable: from here on it only has to be carried out.
-    fn decide(&self, state: &mut State, id: &str, commit: bool) {
-        let State { transactions, logs, .. } = state;
-        let Some(open) = transactions.get_mut(id) else { return };
-        open.phase = Phase::Decided { commit };
-        if commit {
-            for index in &open.partitions {
-                let log = &mut logs[*index];
-                let broker = Node::Broker(log.leader.unwrap_or_default());
-                for batch in &mut log.batches {
-                    if batch.fate == Fate::Open(open.producer.id) {
-                        batch.fate = Fate::Decided(open.producer.id);
-                        for logged in records(log.topic, log.partition, batch.base, &batch.key, &batch.values) {
-                            self.0.journal.note(broker, Event::Durable(logged));
-                        }
-                    }
-                }
-            }
-            let broker = Node::Broker(logs[self.index(Topic::Control, 0)].leader.unwrap_or_default());
-            for ((_, partition), committed) in &open.offsets {
-                let (offset, metadata) = (committed.offset, committed.metadata.clone());
-                self.0.journal.note(broker, Event::Ledger { partition: *partition, offset, metadata });
-            }
-        }
-        let (cluster, id) = (self.clone(), id.to_owned());
-        tokio::spawn(async move {
-            sleep(MARKERS_AFTER).await;
-            let mut state = cluster.state();
-            cluster.complete(&mut state, &id);
-        });
-    }
-
-    /// Writes the markers, and the offsets, of a transaction that was decided on; where there is no leader, later.
-    fn complete(&self, state: &mut State, id: &str) {
-        let now = self.now();
-        let State { transactions, logs, groups, .. } = state;
-        let Some(open) = transactions.get_mut(id) else { return };
-        let Phase::Decided { commit } = open.phase else { return };
-        if open.partitions.iter().any(|index| logs[*index].leader.is_none()) {
-            return;
-        }
-        for index in std::mem::take(&mut open.partitions) {
-            // The producer as it was when it opened the transaction: markers of a fenced one carry its id.
-            logs[index].mark(open.producer, commit, now);
-            self.tell(&mut logs[index]);
-            self.follow_later(index);
-        }
-        for ((group, partition), committed) in std::mem::take(&mut open.offsets) {
-            if commit {
-                groups.entry(group).or_default().committed.insert(partition, committed);
-            }
-        }
-        open.producer.epoch += 1;
-        open.phase = Phase::Empty;
-    }
-
     fn fetch(
         &self,
         state: &mut State,
@@ -503,7 +397,7 @@ impl Cluster {
     }
 
     /// Followers fetch what was appended, a moment later.
-    fn follow_later(&self, index: usize) {
+    pub(super) fn follow_later(&self, index: usize) {
         let cluster = self.clone();
         tokio::spawn(async move {
             sleep(cluster.0.config.lag).await;
@@ -530,7 +424,7 @@ impl Cluster {
     }
 
     /// Tells the journal what can't be lost any more, and what all readers can see.
-    fn tell(&self, log: &mut Log) {
+    pub(super) fn tell(&self, log: &mut Log) {
         let broker = Node::Broker(log.leader.unwrap_or_default());
         let (told, safe, shown, stable) = (log.told, log.high_watermark, log.shown, log.stable());
         if (told, shown) == (safe, stable) {
@@ -539,7 +433,7 @@ impl Cluster {
         for batch in log.from(told) {
             if batch.fate == Fate::Plain && batch.base >= told && batch.end() <= safe {
                 for logged in records(log.topic, log.partition, batch.base, &batch.key, &batch.values) {
-                    self.0.journal.note(broker, Event::Durable(logged));
+                    self.note(broker, Event::Durable(logged));
                 }
             }
         }
@@ -547,7 +441,7 @@ impl Cluster {
             let whole = batch.base >= shown && batch.end() <= stable;
             if whole && matches!(batch.fate, Fate::Plain | Fate::Committed) {
                 for logged in records(log.topic, log.partition, batch.base, &batch.key, &batch.values) {
-                    self.0.journal.note(broker, Event::Visible(logged));
+                    self.note(broker, Event::Visible(logged));
                 }
             }
         }
@@ -586,25 +480,7 @@ impl Cluster {
                 self.replicate(&mut state, index);
             }
         }
-        let late: Vec<String> = state
-            .transactions
-            .iter_mut()
-            .filter_map(|(id, open)| match open.phase {
-                Phase::Open { since } if now.saturating_duration_since(since) >= self.0.config.transaction => {
-                    // Whoever had it open is fenced.
-                    (open.producer.epoch, open.ended) = (open.producer.epoch + 1, None);
-                    Some(id.clone())
-                }
-                _ => None,
-            })
-            .collect();
-        for id in late {
-            self.decide(&mut state, &id, false);
-        }
-        let ids: Vec<String> = state.transactions.keys().cloned().collect();
-        for id in ids {
-            self.complete(&mut state, &id);
-        }
+        self.tick_transactions(&mut state, now);
         let (session, partitions) = (self.0.config.session, self.0.config.partitions);
         let mut made = false;
         state.groups.values_mut().for_each(|group| made |= group.tick(session, partitions, now));
@@ -630,14 +506,13 @@ impl Cluster {
                 }
                 log.elect(next);
                 self.0.topics[log.topic as usize].notify_waiters();
-                self.0.journal.note(Node::Broker(next), Event::Leader(log.topic, log.partition));
+                self.note(Node::Broker(next), Event::Leader(log.topic, log.partition));
             }
-            Some(_) => {}
             None if log.leader.is_some() => {
                 log.leader = None;
                 self.0.topics[log.topic as usize].notify_waiters();
             }
-            None => {}
+            _ => {}
         }
     }
 
@@ -667,29 +542,6 @@ impl Cluster {
     pub(super) const COORDINATOR: (Topic, Partition) = (Topic::Control, 0);
 }
 
-impl Transaction {
-    fn check(&self, producer: Producer) -> Result<(), Error> {
-        let next = Producer { epoch: self.producer.epoch + 1, ..self.producer };
-        match self.phase {
-            _ if producer == self.producer => Ok(()),
-            Phase::Decided { .. } if producer == next => Err(Error::ConcurrentTransactions),
-            _ => Err(Error::ProducerFenced),
-        }
-    }
-
-    /// Opens it, if it is not open.
-    fn open(&mut self) -> Result<(), Error> {
-        match self.phase {
-            Phase::Open { .. } => Ok(()),
-            Phase::Empty => {
-                self.phase = Phase::Open { since: Instant::now() };
-                Ok(())
-            }
-            Phase::Decided { .. } => Err(Error::ConcurrentTransactions),
-        }
-    }
-}
-
 fn ends_a_task(value: &[u8]) -> bool {
     ProgressRecord::read(value).is_ok_and(|record| record.kind.is_some_and(Kind::is_terminal))
 }
@@ -699,7 +551,7 @@ fn lead(state: &mut State, index: usize, broker: Broker) -> Result<&mut Log, Err
     if log.leader == Some(broker) { Ok(log) } else { Err(Error::NotLeader) }
 }
 
-fn records<'a>(
+pub(super) fn records<'a>(
     topic: Topic,
     partition: Partition,
     base: Offset,

@@ -10,6 +10,9 @@ use tokio::time::Instant;
 /// Longer than a session, so that a member that is heard of is never expelled while its claims hold.
 pub const REBALANCE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What a member is told: who it is, what is its own, and what it must give up.
+type Joined = (Membership, Vec<Partition>, Vec<Partition>);
+
 /// See the module's words.
 #[derive(Debug, Default)]
 pub struct Group {
@@ -17,6 +20,8 @@ pub struct Group {
     generation: Generation,
     /// Until when members may join the next generation, while one is being made.
     rebalancing: Option<Instant>,
+    /// Who was here: a join of theirs that comes late, or twice, makes no new member.
+    gone: BTreeSet<u64>,
     /// What is committed of each partition.
     pub committed: BTreeMap<Partition, Committed>,
 }
@@ -51,12 +56,13 @@ impl Group {
             return Ok(());
         }
         if !self.members.contains_key(&member) {
-            if !owned.is_empty() {
+            if !owned.is_empty() || self.gone.contains(&member) {
                 return Err(Error::UnknownMember);
             }
             let earlier = instance.as_ref().and_then(|instance| {
                 self.members.iter().find(|(_, other)| other.instance.as_ref() == Some(instance)).map(|(id, _)| *id)
             });
+            self.gone.extend(earlier);
             if let Some(earlier) = earlier.and_then(|earlier| self.members.remove(&earlier)) {
                 // A static member is back: what it had is its own, and nobody else need move.
                 let joined = self.rebalancing.is_some();
@@ -85,7 +91,7 @@ impl Group {
     }
 
     /// What a member that joined is told, once the generation is made.
-    pub fn joined(&mut self, member: u64) -> Option<Result<(Membership, Vec<Partition>, Vec<Partition>), Error>> {
+    pub fn joined(&mut self, member: u64) -> Option<Result<Joined, Error>> {
         let generation = self.generation;
         let Some(entry) = self.members.get_mut(&member) else { return Some(Err(Error::UnknownMember)) };
         if entry.joined || entry.told >= generation {
@@ -130,6 +136,7 @@ impl Group {
 
     /// A member is gone.
     pub fn leave(&mut self, member: u64, now: Instant) {
+        self.gone.insert(member);
         if self.members.remove(&member).is_some() {
             self.rebalance(now);
         }
@@ -139,7 +146,10 @@ impl Group {
     /// whether anything changed.
     pub fn tick(&mut self, session: Duration, partitions: u32, now: Instant) -> bool {
         let before = self.members.len();
-        self.members.retain(|_, member| now.saturating_duration_since(member.seen) < session || member.joined);
+        let gone = self
+            .members
+            .extract_if(.., |_, member| !member.joined && now.saturating_duration_since(member.seen) >= session);
+        self.gone.extend(gone.map(|(id, _)| id));
         if self.members.len() < before {
             self.rebalance(now);
         }
@@ -148,7 +158,7 @@ impl Group {
         if !all && now < until {
             return false;
         }
-        self.members.retain(|_, member| member.joined);
+        self.gone.extend(self.members.extract_if(.., |_, member| !member.joined).map(|(id, _)| id));
         self.rebalancing = None;
         self.generation += 1;
         self.assign(partitions, now);

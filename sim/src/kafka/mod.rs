@@ -21,6 +21,7 @@ mod client;
 mod cluster;
 mod group;
 mod partition;
+mod transactions;
 mod wire;
 
 pub use client::{ClientConfig, SimKafka, SimMember, SimSteps, SimTail};

@@ -62,6 +62,7 @@ impl History {
         }
         let last = self.last();
         let (id, missing) = match place_after(last, said) {
+            Some(id) if id.seq == UpdateId::LAST_SEQ => (id, None),
             Some(id) => (id, missing_between(last, id)),
             // A task has one terminal update: it ends the task whatever numbers others have made up before it.
             None if said.kind.is_terminal() => (UpdateId { seq: last.seq.saturating_add(1), ..last }, None),
@@ -99,11 +100,12 @@ impl History {
     }
 }
 
-/// Where a record stands, if that is after `last`. One without numbers is the next, whichever that is.
+/// Where a record stands, if that is after `last`. One without numbers is the next, whichever that is; an end the last.
 fn place_after(last: UpdateId, said: &Said) -> Option<UpdateId> {
     let attempt = said.attempt.unwrap_or(last.attempt.max(1));
     let next = if attempt == last.attempt { last.seq.saturating_add(1) } else { 1 };
-    let id = UpdateId { attempt, seq: said.seq.unwrap_or(next) };
+    let unnumbered = if said.kind.is_terminal() { UpdateId::LAST_SEQ } else { next };
+    let id = UpdateId { attempt, seq: said.seq.unwrap_or(unnumbered) };
     (id.seq > 0 && id > last).then_some(id)
 }
 

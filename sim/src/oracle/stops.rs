@@ -84,7 +84,9 @@ impl Oracle {
             return wrong(format!("and {worker} had heard of its STOP at {:?}", heard.at));
         }
         let claim = task.partition().and_then(|partition| self.claims.of.get(&(machine, partition)));
-        if let Some(claim) = claim.filter(|claim| stop.is_before(**claim)) {
+        // A process that was being made when its claim was lost is born all the same, and killed at once.
+        let made_since = |claim: &&Moment| stop.is_before(**claim) && self.now.at > claim.at + self.config.reaction;
+        if let Some(claim) = claim.filter(made_since) {
             return wrong(format!(
                 "and {worker} had claimed its partition at {:?}, after its STOP was durable (at {:?}): who takes a task over \
                  catches up with its STOP first",

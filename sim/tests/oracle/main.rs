@@ -276,7 +276,7 @@ fn no_gap_no_duplicate() {
         (
             Broken(4),
             "truncated, and nothing is between",
-            format!("{cut}\n905ms client-0 watching 1 a after 2-1\n905ms client-0 frame 1 2-2 truncated [gone]"),
+            format!("{RUNS}\n905ms client-0 watching 1 a after 1-2\n905ms client-0 frame 1 1-3 truncated [gone]"),
         ),
         (Broken(4), "a line is lost on its way to the log", format!("{RUNS}\n5ms broker-0 update a 1-3 line two")),
         (
@@ -476,7 +476,7 @@ fn stop_means_stopped() {
                 20ms worker-0 claimed 0
                 21ms broker-0 update a 1-1 started Starting...
                 21ms broker-0 ledger 0 begun 0:1
-                22ms machine-0 spawned a 1"
+                220ms machine-0 spawned a 1"
             ),
         ),
         (

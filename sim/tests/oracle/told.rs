@@ -90,7 +90,7 @@ async fn the_journal_finds_what_is_wrong_and_hashes_the_same_story_to_the_same_n
     assert_ne!(kept.hash(), broken.hash());
     assert_eq!(kept.violation(), None);
     broken.found().await;
-    let story = broken.story();
+    let story = broken.into_story();
     assert_eq!(story.found().map(|found| (found.violation.guarantee, found.by)), Some((9, 0)));
     assert_eq!((story.context(), story.entries().len()), (vec![&story.entries()[0]], 2));
 }

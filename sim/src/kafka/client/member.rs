@@ -238,7 +238,9 @@ impl Shared {
         self.join.notify_one();
     }
 
-    fn hold(&self, until: Instant) {
+    /// The coordinator expels nobody before `ends`.
+    fn hold(&self, ends: Instant) {
+        let until = ends.checked_sub(MARGIN).unwrap_or(ends);
         let mut state = self.state();
         let later = state.held_until.is_none_or(|held| held < until);
         if later && state.membership.is_some() {
@@ -278,7 +280,7 @@ impl Shared {
             Some(Response::Joined { membership, assigned, revoked, epoch }) if same => {
                 self.claims.joined(&membership);
                 self.state().joined(&membership, sent);
-                self.hold(sent + self.client.cluster.config().session - MARGIN);
+                self.hold(sent + self.client.cluster.config().session);
                 self.beat.notify_one();
                 for partition in revoked {
                     // What was given up meanwhile needs another generation to move.
@@ -365,12 +367,12 @@ impl Shared {
             match answer {
                 Some(Response::Done) => {
                     self.state().calm_at = Some(sent);
-                    self.hold(sent + session - MARGIN);
+                    self.hold(sent + session);
                 }
                 Some(Response::Error(Error::RebalanceInProgress)) => {
                     // It was heard, and may be expelled only when the rebalance ends, which began after the last calm.
                     let calm = self.state().calm_at.unwrap_or(sent);
-                    self.hold((sent + session).min(calm + REBALANCE_TIMEOUT) - MARGIN);
+                    self.hold((sent + session).min(calm + REBALANCE_TIMEOUT));
                     self.join.notify_one();
                 }
                 Some(Response::Error(Error::IllegalGeneration)) => self.join.notify_one(),

@@ -78,9 +78,9 @@ impl Client {
     async fn ask(&self, broker: Broker, request: Request, within: Duration) -> Option<Response> {
         let reply_to = madsim::rand::thread_rng().gen_range(1..u64::MAX);
         let twice = madsim::rand::thread_rng().gen_bool(self.cluster.config().duplicates);
-        let broken = self.cluster.broken(broker).notified();
-        tokio::pin!(broken);
-        broken.as_mut().enable();
+        let death = self.cluster.broken(broker).notified();
+        tokio::pin!(death);
+        death.as_mut().enable();
         for _ in 0..=u8::from(twice) {
             let asked = Asked { reply_to, request: request.clone() };
             self.endpoint.send_to_raw(address(broker), REQUESTS, Box::new(asked)).await.ok()?;
@@ -88,7 +88,7 @@ impl Client {
         tokio::select! {
             biased;
             answer = self.endpoint.recv_from_raw(reply_to) => answer.ok()?.0.downcast::<Response>().ok().map(|it| *it),
-            () = broken => None,
+            () = death => None,
             () = sleep(within) => None,
         }
     }
@@ -168,12 +168,18 @@ impl Log for SimKafka {
         for batch in batches {
             let key = Bytes::copy_from_slice(batch.key.as_str().as_bytes());
             let partition = partition_of(&key, self.0.partitions());
-            asked.push((partition, Appends::append(&self.0, batch.topic, partition, key, batch.values)));
+            // A batch of nothing is nothing.
+            let values = Some(batch.values).filter(|values| !values.is_empty());
+            asked.push((partition, values.map(|values| Appends::append(&self.0, batch.topic, partition, key, values))));
         }
         let mut placed = Vec::new();
         for (partition, appended) in asked {
             let gone = |_| LogError::Fatal("the client is gone".into());
-            placed.push((partition, appended.await.map_err(gone)??));
+            let offset = match appended {
+                Some(appended) => appended.await.map_err(gone)??,
+                None => 0,
+            };
+            placed.push((partition, offset));
         }
         Ok(placed)
     }
