@@ -4,13 +4,15 @@
 //! what is durable, and never goes on without its map: what can't be read is an error, not an empty ledger.
 
 use crate::log::Offset;
+use crate::tenure::MAX_TITLE;
 use baton_probe::{Mutant, is, limit};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-/// The longest metadata that Kafka takes by default (`offset.metadata.max.bytes` is 4,096; one less was measured).
-pub const MAX_METADATA: usize = 4095;
+/// The longest text of a ledger: what Kafka takes as metadata by default (`offset.metadata.max.bytes` is 4,096; one less was
+/// measured), less the title that stands before it.
+pub const MAX_METADATA: usize = 4095 - MAX_TITLE;
 /// What one more task can add to the text at most: its attempts, and later its end.
 const ENTRY: usize = 64;
 const VERSION: &str = "1";

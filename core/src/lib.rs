@@ -16,6 +16,7 @@ pub mod record;
 pub mod retry;
 pub mod run;
 pub mod submit;
+pub mod tenure;
 pub mod time;
 pub mod types;
 pub mod worker;

@@ -71,7 +71,7 @@ macro_rules! conformance {
             a_step_of_a_partition_that_nobody_holds_is_fenced,
             a_fenced_step_spoils_no_other,
             a_step_is_good_until_the_release,
-            metadata_of_4095_characters_comes_back,
+            metadata_of_its_full_length_comes_back,
         );
     };
     (@facts $test:meta, $fresh:expr, $of:ident: $($fact:ident,)+) => {

@@ -4,6 +4,7 @@
 
 use super::{Claim, append, batch, claims, key_in, lone_member, long_text, next_event, next_records, soon, texts};
 use crate::ports::{Committed, Durability, GroupEvent, Log, Member, Step, StepError, Steps, TailFrom};
+use baton_core::ledger::MAX_METADATA;
 use baton_core::log::Topic;
 use std::time::Duration;
 
@@ -108,8 +109,8 @@ pub async fn a_step_is_good_until_the_release<L: Log>(log: L) {
     assert_eq!(all(&log, Topic::Progress).await, ["in time"]);
 }
 
-pub async fn metadata_of_4095_characters_comes_back<L: Log>(log: L) {
-    let metadata = long_text(4_095);
+pub async fn metadata_of_its_full_length_comes_back<L: Log>(log: L) {
+    let metadata = long_text(MAX_METADATA);
     let (member, claims) = lone_member(&log, "workers").await;
     let committed = Committed { offset: 5, metadata: metadata.clone() };
     let step = Step { partition: 0, epoch: claims[&0].epoch, batches: vec![], committed: committed.clone() };
