@@ -9,6 +9,9 @@ target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 # The simulator sees another tokio, so it is built apart: sharing a folder would rebuild everything at each change of sides.
 sim_target := target / "sim"
 sim_flags := env("RUSTFLAGS", "") + " --cfg madsim"
+# One selection for all, so that dependencies are built once; and of it the packages whose tests need a broker.
+tested := "--workspace --exclude baton-tests --exclude baton-sim"
+on_kafka := "package(baton-kafka) + package(baton-broker)"
 
 # List the commands
 _default:
@@ -28,13 +31,20 @@ build:
 
 # Check everything that can be checked on one machine; installs what it needs
 [group('test')]
-test: tools lint purity deny examples unit doc sim-test e2e
+test: tools lint purity deny examples unit kafka doc sim-test e2e
 
 # Unit, snapshot, property and conformance tests; ARGS go to nextest
 [group('test')]
 [positional-arguments]
 unit *ARGS: tools
-    cargo nextest run --workspace --exclude baton-tests --exclude baton-sim "$@"
+    cargo nextest run {{ tested }} -E 'not ({{ on_kafka }})' "$@"
+
+# The log on a real Kafka, and the fixture that starts one; needs Java 17 and Maven; ARGS go to nextest
+[group('test')]
+[positional-arguments]
+kafka *ARGS: tools
+    cargo build {{ tested }} --bins
+    '{{ target }}/debug/with-kafka' cargo nextest run {{ tested }} -E '{{ on_kafka }}' "$@"
 
 # The examples in doc comments, and that their links lead somewhere
 [group('test')]
