@@ -82,6 +82,11 @@ impl Problem {
         Self::new(404, "no-such-task", "There is no such task", detail)
     }
 
+    /// 404: no such project.
+    pub fn no_such_project(detail: impl Into<String>) -> Self {
+        Self::new(404, "no-such-project", "There is no such project", detail)
+    }
+
     /// 405: not by this method.
     pub fn method_not_allowed(method: &str, path: &str, allowed: &str) -> Self {
         let detail = format!("{path} takes {allowed}, not {method}");
@@ -120,6 +125,11 @@ impl Problem {
     pub fn too_many(detail: impl Into<String>, retry_after: Duration) -> Self {
         let problem = Self::new(429, "too-many", "There is too much waiting", detail);
         Self { retry_after: Some(retry_after), ..problem }
+    }
+
+    /// 500: the project's config is of no use.
+    pub fn unusable_project(detail: impl Into<String>) -> Self {
+        Self::new(500, "unusable-project", "The project's config can't be used", detail)
     }
 
     /// 503: come back later.

@@ -499,7 +499,7 @@ mod tests {
                     }
                     Effect::Revoke(partition) => assert!(member.revoked.insert(partition), "revoked twice"),
                     Effect::Lost(partition) => {
-                        assert!(member.held.remove(&partition).is_some(), "lost what it had not")
+                        assert!(member.held.remove(&partition).is_some(), "lost what it had not");
                     }
                     asked => member.asked.push_back(asked),
                 }

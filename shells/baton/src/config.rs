@@ -1,12 +1,12 @@
 //! Options from three places: flags, then `BATON_*` variables, then a TOML file. The file's values become the defaults of the
 //! flags of the same names, so that each is checked by the same words. Nothing here knows what an option means.
 
-use crate::cli::{Cli, Command, Dev};
+use crate::cli::{Agent, Cli, Command};
 use crate::report::Failure;
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _};
-use std::collections::BTreeMap;
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -26,8 +26,13 @@ pub fn read(arguments: &[OsString]) -> Result<Cli, Failure> {
         Err(error) => with_variable(error, &command, arguments).exit(),
     };
     let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command).exit())?;
-    if let (Command::Dev(dev), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
-        settle_projects(dev, matches)?;
+    let agent = match &mut cli.command {
+        Command::Dev(dev) => Some(&mut dev.agent),
+        Command::Worker(worker) => Some(&mut worker.agent),
+        _ => None,
+    };
+    if let (Some(agent), Some((_, matches))) = (agent, matches.subcommand()) {
+        settle_projects(agent, matches)?;
     }
     Ok(cli)
 }
@@ -48,29 +53,32 @@ fn config_file(arguments: &[OsString]) -> Option<PathBuf> {
 }
 
 fn with_file(mut command: clap::Command, file: &Path) -> Result<clap::Command, Failure> {
-    for (name, value, place) in read_file(file)? {
+    for Given { name, values, is_list, place } in read_file(file)? {
         let id = name.replace('-', "_");
-        let owners: Vec<String> = owners_of(&command, &id);
-        if owners.is_empty() {
+        let Some(arg) = all_arguments(&command).into_iter().find(|arg| arg.get_id() == &id && is_option(arg)) else {
             let known = options_of(&command).join(", ");
             return Err(Failure::usage(format!("{place}: {name:?} is not an option; there are: {known}")));
+        };
+        if is_list && !matches!(arg.get_action(), ArgAction::Append) {
+            return Err(Failure::usage(format!("{place}: {name} takes one value, and no list")));
         }
-        check(&command, &id, &value, &place)?;
-        for owner in owners {
-            // Clap does not take a default for an answer where an option is required.
-            let set = |arg: Arg| arg.required(false).default_value(value.clone());
-            command = if owner.is_empty() {
-                command.mut_arg(&id, set)
-            } else {
-                command.mut_subcommand(owner, |subcommand| subcommand.mut_arg(&id, set))
-            };
-        }
+        values.iter().try_for_each(|value| check(arg, value, &place))?;
+        command = with_default(command, &id, &values);
     }
     Ok(command)
 }
 
-/// The options of the file: name, value as a flag would have it, and where it stands.
-fn read_file(file: &Path) -> Result<Vec<(String, String, String)>, Failure> {
+/// An option of the file.
+struct Given {
+    name: String,
+    /// As a flag would have them.
+    values: Vec<String>,
+    is_list: bool,
+    /// Where it stands.
+    place: String,
+}
+
+fn read_file(file: &Path) -> Result<Vec<Given>, Failure> {
     let shown = file.display();
     let text =
         std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("could not read {shown}: {error}")))?;
@@ -81,14 +89,29 @@ fn read_file(file: &Path) -> Result<Vec<(String, String, String)>, Failure> {
         let before = &text[..name.span().start];
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         let place = format!("{shown}, column {column} of line {}", before.matches('\n').count() + 1);
-        let value = match value.into_inner() {
-            toml::Value::String(text) => text,
-            toml::Value::Integer(number) => number.to_string(),
-            _ => return Err(Failure::usage(format!("{place}: {} must be a text or a whole number", name.get_ref()))),
+        let value = value.into_inner();
+        let is_list = value.is_array();
+        let values = match value {
+            toml::Value::Array(values) => values.into_iter().map(as_flag).collect(),
+            value => as_flag(value).map(|value| vec![value]),
         };
-        options.push((name.into_inner(), value, place));
+        let name = name.into_inner();
+        let values = values.ok_or_else(|| {
+            Failure::usage(format!("{place}: {name} must be a text, a whole number, true or false, or a list of texts"))
+        })?;
+        options.push(Given { name, values, is_list, place });
     }
     Ok(options)
+}
+
+/// The value as a flag would have it.
+fn as_flag(value: toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(truth) => Some(truth.to_string()),
+        _ => None,
+    }
 }
 
 /// Only options that have an environment variable may stand in the file; `--config` itself may not.
@@ -96,34 +119,34 @@ fn is_option(arg: &Arg) -> bool {
     arg.get_env().is_some() && arg.get_id() != "config"
 }
 
-fn owners_of(command: &clap::Command, id: &str) -> Vec<String> {
-    let has = |command: &clap::Command| command.get_arguments().any(|arg| arg.get_id() == id && is_option(arg));
-    let own = has(command).then(String::new);
-    let of_subcommands = command.get_subcommands().filter(|c| has(c)).map(|c| c.get_name().to_owned());
-    own.into_iter().chain(of_subcommands).collect()
+/// Makes the values the option's default, wherever the command and its subcommands have it.
+fn with_default(mut command: clap::Command, id: &str, values: &[String]) -> clap::Command {
+    if command.get_arguments().any(|arg| arg.get_id() == id && is_option(arg)) {
+        // Clap does not take a default for an answer where an option is required.
+        command = command.mut_arg(id, |arg| arg.required(false).default_values(values.to_vec()));
+    }
+    let names: Vec<String> = command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
+    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, |sub| with_default(sub, id, values)))
 }
 
-fn all_arguments(command: &clap::Command) -> impl Iterator<Item = &Arg> {
-    command.get_subcommands().chain([command]).flat_map(clap::Command::get_arguments)
+fn all_arguments(command: &clap::Command) -> Vec<&Arg> {
+    let of_subcommands = command.get_subcommands().flat_map(all_arguments);
+    of_subcommands.chain(command.get_arguments()).collect()
 }
 
 fn options_of(command: &clap::Command) -> Vec<String> {
-    let mut names: Vec<String> = all_arguments(command)
-        .filter(|arg| is_option(arg))
-        .filter_map(|arg| arg.get_long().map(str::to_owned))
-        .collect();
-    names.sort();
-    names.dedup();
-    names
+    let options = all_arguments(command).into_iter().filter(|arg| is_option(arg));
+    let names: BTreeSet<String> = options.filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
+    names.into_iter().collect()
 }
 
 /// Reads the value as the flag would, so that what is wrong is said with the place in the file.
-fn check(command: &clap::Command, id: &str, value: &str, place: &str) -> Result<(), Failure> {
-    let Some(arg) = all_arguments(command).find(|arg| arg.get_id() == id && is_option(arg)) else { return Ok(()) };
-    let flag = format!("--{}={value}", arg.get_long().unwrap_or(id));
-    let alone = arg.clone().required(false).global(false).env(None::<&str>);
+fn check(arg: &Arg, value: &str, place: &str) -> Result<(), Failure> {
+    let long = arg.get_long().unwrap_or_else(|| arg.get_id().as_str());
+    // A switch takes no value on the command line; in the file it has one.
+    let alone = arg.clone().action(ArgAction::Set).required(false).global(false).env(None::<&str>);
     let probe = clap::Command::new("baton").no_binary_name(true).arg(alone);
-    match probe.try_get_matches_from([flag]) {
+    match probe.try_get_matches_from([format!("--{long}={value}")]) {
         Ok(_) => Ok(()),
         Err(error) => {
             let said = error.to_string();
@@ -137,7 +160,7 @@ fn check(command: &clap::Command, id: &str, value: &str, place: &str) -> Result<
 fn with_variable(mut error: clap::Error, command: &clap::Command, arguments: &[OsString]) -> clap::Error {
     let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return error };
     let named = |arg: &&Arg| arg.get_long().is_some_and(|long| shown.split(' ').next() == Some(&format!("--{long}")));
-    let Some(arg) = all_arguments(command).find(named) else { return error };
+    let Some(arg) = all_arguments(command).into_iter().find(named) else { return error };
     let given = |word: &OsString| {
         let word = word.as_bytes();
         let long = arg.get_long().and_then(|long| word.strip_prefix(b"--")?.strip_prefix(long.as_bytes()));
@@ -153,8 +176,8 @@ fn with_variable(mut error: clap::Error, command: &clap::Command, arguments: &[O
 }
 
 /// The configs come from one place: a flag wins over a variable, and that over the file, whichever of the two it is.
-fn settle_projects(dev: &mut Dev, matches: &ArgMatches) -> Result<(), Failure> {
-    if dev.projects.is_none() || dev.projects_url.is_none() {
+fn settle_projects(agent: &mut Agent, matches: &ArgMatches) -> Result<(), Failure> {
+    if agent.projects.is_none() || agent.projects_url.is_none() {
         return Ok(());
     }
     let rank = |id| match matches.value_source(id) {
@@ -163,8 +186,8 @@ fn settle_projects(dev: &mut Dev, matches: &ArgMatches) -> Result<(), Failure> {
         _ => 0,
     };
     match (rank("projects"), rank("projects_url")) {
-        (file, url) if file > url => dev.projects_url = None,
-        (file, url) if file < url => dev.projects = None,
+        (file, url) if file > url => agent.projects_url = None,
+        (file, url) if file < url => agent.projects = None,
         (rank, _) => {
             let (one, other) = match rank {
                 2 => ("--projects", "--projects-url"),

@@ -4,9 +4,14 @@ mod cli;
 mod client;
 mod config;
 mod dev;
+mod kafka;
 mod logging;
 mod report;
+mod services;
+mod serving;
+mod signals;
 mod values;
+mod working;
 
 use cli::Command;
 use report::Failure;
@@ -32,6 +37,10 @@ fn start(arguments: &[OsString]) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::unreachable(format!("could not start: {error}")))?;
     let ended = match cli.command {
         Command::Dev(options) => runtime.block_on(dev::run(*options)),
+        Command::Api(options) => runtime.block_on(services::api::run(*options)),
+        Command::Worker(options) => runtime.block_on(services::worker::run(*options)),
+        Command::Projects(options) => runtime.block_on(services::projects::run(options)),
+        Command::Topics(options) => runtime.block_on(services::topics::run(*options)),
         Command::Submit(options) => runtime.block_on(client::submit(options)),
         Command::Watch(options) => runtime.block_on(client::watch(options)),
         Command::Stop(options) => runtime.block_on(client::stop(options)),

@@ -2,7 +2,11 @@
 //! can be used as it is; nothing is checked again further on.
 
 use bytesize::ByteSize;
+use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The longest time that any option takes: clocks and calendars can still reckon with it.
@@ -10,7 +14,11 @@ const LONGEST: Duration = Duration::from_hours(24 * 3650);
 /// The shortest retention: an idempotency key holds for a day.
 const SHORTEST_RETENTION: Duration = Duration::from_hours(24);
 /// The shortest and the longest `--max-line`, in bytes: a cut line must have room for saying so, and a record for its line.
-const LINE: std::ops::RangeInclusive<usize> = 16..=1 << 20;
+const LINE: RangeInclusive<usize> = 16..=1 << 20;
+/// The shortest and the longest `--session-timeout`: a heartbeat must fit in it, and Kafka's brokers take no longer one.
+const SESSION: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(30);
+/// The longest name: a topic's may have 249 characters, with the prefix and what Baton adds.
+const LONGEST_NAME: usize = 200;
 
 /// A command split into words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,16 +68,68 @@ pub fn line_size(text: &str) -> Result<usize, String> {
     if LINE.contains(&size) { Ok(size) } else { Err("must be from 16B to 1MiB".into()) }
 }
 
-/// An address that only this machine can reach.
-pub fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let addr: SocketAddr =
-        text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8000".to_owned())?;
-    if addr.ip().is_loopback() {
-        return Ok(addr);
+/// How long a worker may say nothing before it counts as dead.
+pub fn session(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if SESSION.contains(&time) { Ok(time) } else { Err("must be from 1s to 30m".into()) }
+}
+
+/// A name that Kafka takes in the name of a topic, a group or a member.
+pub fn name(text: &str) -> Result<String, String> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if text.len() <= LONGEST_NAME && !text.is_empty() && text.bytes().all(good) {
+        return Ok(text.to_owned());
     }
-    Err("would let in whoever can reach this machine, and there is nothing yet that tells them apart; \
-         listen on 127.0.0.1 or [::1], and put a proxy that checks who they are in front"
-        .into())
+    Err(format!("must be 1 to {LONGEST_NAME} characters of A-Z a-z 0-9 . _ -"))
+}
+
+/// Brokers: hosts with their ports.
+pub fn brokers(text: &str) -> Result<String, String> {
+    let brokers: Vec<&str> = text.split(',').map(str::trim).filter(|broker| !broker.is_empty()).collect();
+    let is_broker = |broker: &&str| {
+        let parts = broker.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains('/'));
+        parts.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0))
+    };
+    if let Some(other) = brokers.iter().find(|broker| !is_broker(broker)) {
+        return Err(format!("{other:?} is no HOST:PORT; write it as broker-1:9092,broker-2:9092"));
+    }
+    if brokers.is_empty() { Err("must name a broker, such as broker-1:9092".into()) } else { Ok(brokers.join(",")) }
+}
+
+/// An address to listen on.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8000".to_owned())
+}
+
+/// The origin of a web page, as a browser writes it.
+pub fn origin(text: &str) -> Result<Origin, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    if rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' '])) {
+        return Ok(Origin(text.to_owned()));
+    }
+    Err("must be an origin, without a path: https://tools.example or http://localhost:3000".into())
+}
+
+/// The origin of a web page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(pub String);
+
+/// A text that may hold a secret: no error shows it, as reading it never fails.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secretive(pub String);
+
+impl FromStr for Secretive {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secretive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(may be a secret)")
+    }
 }
 
 #[cfg(test)]
@@ -83,7 +143,9 @@ mod tests {
         assert_eq!(size("1000").unwrap(), 1000);
         assert_eq!(words("python3 'my agent.py' -v").unwrap().0, ["python3", "my agent.py", "-v"]);
         assert_eq!(count::<8>("8").unwrap(), 8);
-        assert!(loopback("[::1]:0").is_ok());
+        assert_eq!(brokers("a:9092, [::1]:9093,").unwrap(), "a:9092,[::1]:9093");
+        assert_eq!(origin("http://localhost:3000").unwrap().0, "http://localhost:3000");
+        assert_eq!(name("staging.").unwrap(), "staging.");
     }
 
     #[test]
@@ -102,9 +164,18 @@ mod tests {
             limit("0").map(drop),
             words("'open").map(drop),
             words("  ").map(drop),
-            loopback("localhost:80").map(drop),
-            loopback("0.0.0.0:80").map(drop),
-            loopback("192.168.1.2:80").map(drop),
+            session("500ms").map(drop),
+            session("31m").map(drop),
+            name("a b").map(drop),
+            name("").map(drop),
+            brokers("a:9092,b").map(drop),
+            brokers("kafka://a:9092").map(drop),
+            brokers("a:0").map(drop),
+            brokers(",").map(drop),
+            address("localhost:80").map(drop),
+            origin("tools.example").map(drop),
+            origin("https://tools.example/").map(drop),
+            origin("*").map(drop),
         ];
         insta::assert_debug_snapshot!(wrong.map(|result| result.unwrap_err()));
     }

@@ -24,6 +24,10 @@ fn help_reads_well() {
     for (name, arguments) in [
         ("baton", &["--help"][..]),
         ("dev", &["dev", "--help"]),
+        ("api", &["api", "--help"]),
+        ("worker", &["worker", "--help"]),
+        ("projects", &["projects", "--help"]),
+        ("topics", &["topics", "--help"]),
         ("submit", &["submit", "--help"]),
         ("watch", &["watch", "--help"]),
         ("stop", &["stop", "--help"]),
@@ -98,6 +102,11 @@ fn what_is_wrong_is_said_with_where_it_stands_and_what_would_be_right() {
     file("kind.toml", "slots = [1]\n");
     file("broken.toml", "slots = 2\ngrace = \n");
     file("both.toml", "projects = \"a\"\nprojects-url = \"http://b\"\n");
+    file("list.toml", "slots = 2\ngrace = [\"1s\", \"2s\"]\n");
+    file("truth.toml", "trust-network = \"perhaps\"\n");
+    file("origins.toml", "allowed-origin = [\"https://a\", \"b\"]\n");
+    file("projects.json", "{\"default\": {}}");
+    file("kafka.properties", "# ours\nsasl.username=me\nsasl.password: s3cret\n");
     file("project.toml", "server = \"ftp://x\"\nproject = \"p\"\n");
     let mut said_of = String::new();
     for (arguments, variables) in [
@@ -113,7 +122,28 @@ fn what_is_wrong_is_said_with_where_it_stands_and_what_would_be_right() {
         (&["dev", "--retention", "1h"], &[]),
         (&["dev", "--max-line", "2MiB"], &[]),
         (&["dev", "--history-memory", "lots"], &[]),
-        (&["dev", "--listen", "0.0.0.0:8000"], &[]),
+        (&["dev", "--listen", "localhost:8000"], &[]),
+        (&["dev", "--config", "list.toml"], &[]),
+        (&["dev", "--config", "truth.toml"], &[]),
+        (&["dev", "--config", "origins.toml"], &[]),
+        (&["dev", "--projects", "projects.json", "--listen", "0.0.0.0:8000"], &[]),
+        (&["api"], &[]),
+        (&["api", "--kafka", "http://kafka:9092"], &[]),
+        (&["api"], &[("BATON_KAFKA", "kafka")]),
+        (&["api", "--kafka", "127.0.0.1:1", "--listen", "0.0.0.0:8000"], &[]),
+        (&["api", "--kafka", "127.0.0.1:1", "--listen", "0.0.0.0:8000"], &[("BATON_TRUST_NETWORK", "perhaps")]),
+        (&["api", "--kafka", "127.0.0.1:1", "--allowed-origin", "tools.example"], &[]),
+        (&["api", "--kafka", "127.0.0.1:1", "--kafka-config", "sasl.password:s3cret"], &[]),
+        (&["api", "--kafka", "127.0.0.1:1", "--kafka-config-file", "none.properties"], &[]),
+        (&["api", "--kafka", "127.0.0.1:1", "--kafka-config-file", "kafka.properties"], &[]),
+        (&["worker", "--kafka", "127.0.0.1:1"], &[]),
+        (&["worker", "--kafka", "127.0.0.1:1", "--name", "a b"], &[]),
+        (&["worker", "--kafka", "127.0.0.1:1", "--session-timeout", "1h"], &[]),
+        (&["projects"], &[]),
+        (&["projects", "--projects", "none.json"], &[]),
+        (&["projects", "--projects", "projects.json", "--listen", "[::]:8001"], &[]),
+        (&["topics", "drop", "--kafka", "127.0.0.1:1"], &[]),
+        (&["topics", "--kafka", "127.0.0.1:1", "--replication", "0"], &[]),
         (&["dev", "--agent", "'python"], &[]),
         (&["dev", "--log-level", "loud=x"], &[]),
         (&["dev", "--projects", "a.json", "--projects-url", "http://b"], &[]),
@@ -137,8 +167,27 @@ fn what_is_wrong_is_said_with_where_it_stands_and_what_would_be_right() {
         let _ = write!(said_of, "$ {}baton {}\n{}", shown.concat(), arguments.join(" "), said(&output));
         let _ = write!(said_of, "[exit {}]\n\n", output.status.code().unwrap());
         assert!(output.stdout.is_empty(), "{arguments:?}");
+        assert!(!said(&output).contains("s3cret"), "{arguments:?}");
     }
     insta::assert_snapshot!("wrong", said_of);
+}
+
+#[test]
+fn what_a_switch_and_a_list_say_in_the_file_is_taken() {
+    let directory = TempDir::new().unwrap();
+    let file = |text: &str| fs::write(directory.path().join("baton.toml"), text).unwrap();
+    file(
+        "kafka = \"127.0.0.1:1\"\nlisten = \"0.0.0.0:0\"\ntrust-network = true\nallowed-origin = [\"https://a\", \"https://b\"]\n",
+    );
+    fs::write(directory.path().join("kafka.properties"), "no.such.setting=s3cret").unwrap();
+    // Far enough: the listener is bound before Kafka is looked for.
+    let trusted = baton(&directory, &["api", "--kafka-config-file", "kafka.properties"], &[]);
+    assert!(!said(&trusted).contains("--trust-network"), "{}", said(&trusted));
+    assert!(!said(&trusted).contains("s3cret"), "{}", said(&trusted));
+    assert_eq!(trusted.status.code(), Some(3));
+    let not_trusted = baton(&directory, &["api"], &[("BATON_TRUST_NETWORK", "false")]);
+    assert!(said(&not_trusted).contains("--trust-network"), "{}", said(&not_trusted));
+    assert_eq!(not_trusted.status.code(), Some(2));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The API over HTTP/1.1: JSON, WebSocket and server-sent events, over [`baton_runtime::api::Api`].
+//! The API over HTTP/1.1: JSON, WebSocket and server-sent events, over [`baton_runtime::api::Api`]; and the projects' configs,
+//! over [`baton_runtime::ports::Projects`].
 //!
 //! It translates, and decides nothing about tasks. It never copies a frame for a watcher, never queues for one beyond
 //! the batch that is being written, and answers every error with a problem of RFC 9457.
@@ -11,6 +12,7 @@ mod guard;
 mod index;
 mod lines;
 mod options;
+mod projects;
 mod query;
 mod routes;
 mod server;
@@ -18,6 +20,7 @@ mod shutdown;
 mod watch;
 
 pub use options::Options;
-pub use routes::router;
+pub use projects::projects;
+pub use routes::{plain_router, router};
 pub use server::serve;
 pub use shutdown::Shutdown;

@@ -66,11 +66,22 @@ pub fn router<L: Log, W: World>(api: Api<L, W>, options: &Options, shutdown: &Sh
         .route("/tasks/{id}/watch", get(watch::watch))
         .route("/tasks/{id}/events", get(events::events))
         .route("/tasks/{id}/log", get(lines::lines))
-        .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(shell)
-        .merge(more)
-        .fallback(any(no_such_path));
+        .merge(more);
+    guarded(calls, options)
+}
+
+/// The calls of a service that is not the API, with `/healthz` and `/readyz`, and the API's guard, problems and logs around
+/// them; [`crate::serve`] serves it, with the same options and shutdown.
+pub fn plain_router(calls: Router, options: &Options, shutdown: &Shutdown) -> Router {
+    let ready = |State(shutdown): State<Shutdown>| async move { ready_unless(&shutdown) };
+    let readyz = Router::new().route("/readyz", get(ready)).with_state(shutdown.clone());
+    guarded(calls.merge(readyz), Arc::new(options.clone()))
+}
+
+fn guarded(calls: Router, options: Arc<Options>) -> Router {
+    let calls = calls.route("/healthz", get(healthz)).fallback(any(no_such_path));
     // Around the whole, not around each call: what a path allows is known only out here.
     Router::new()
         .fallback_service(calls)
@@ -146,11 +157,15 @@ async fn healthz() -> Response {
 }
 
 async fn readyz<L: Log, W: World>(State(shell): State<Shell<L, W>>) -> Result<Response, Refused> {
-    if shell.shutdown.is_draining() {
-        return Err(Problem::unavailable("the server is shutting down", COME_BACK_AFTER).into());
+    if !shell.api.ready() && !shell.shutdown.is_draining() {
+        return Err(Problem::still_reading().into());
     }
-    if !shell.api.ready() {
-        return Err(Problem::unavailable("the API is still reading the log", std::time::Duration::from_secs(1)).into());
+    ready_unless(&shell.shutdown)
+}
+
+fn ready_unless(shutdown: &Shutdown) -> Result<Response, Refused> {
+    if shutdown.is_draining() {
+        return Err(Problem::unavailable("the server is shutting down", COME_BACK_AFTER).into());
     }
     Ok(json(StatusCode::OK, &json!({"status": "ready"})))
 }

@@ -51,7 +51,7 @@ impl Topics {
 
 /// A producer, whose records are acknowledged batch by batch.
 pub struct Producer {
-    producer: ThreadedProducer<Acks>,
+    client: ThreadedProducer<Acks>,
     topics: Topics,
     /// One a partition, held while a batch is handed over, so that no other comes between its records.
     order: [Vec<Mutex<()>>; Topic::ALL.len()],
@@ -59,19 +59,19 @@ pub struct Producer {
 
 impl Producer {
     pub fn new(config: &ClientConfig, topics: &Topics, heard: Heard) -> Result<Self, KafkaError> {
-        let producer = config.create_with_context(Acks(heard))?;
+        let client = config.create_with_context(Acks(heard))?;
         let order = Topic::ALL.map(|topic| (0..topics.partitions(topic)).map(|_| Mutex::default()).collect());
-        Ok(Self { producer, topics: topics.clone(), order })
+        Ok(Self { client, topics: topics.clone(), order })
     }
 
     /// For transactions.
     pub fn transactions(&self) -> &ThreadedProducer<Acks> {
-        &self.producer
+        &self.client
     }
 
     /// Whether it is of no use any more, and why.
     pub fn broken(&self) -> Option<String> {
-        self.producer.client().fatal_error().map(|(_, why)| why)
+        self.client.client().fatal_error().map(|(_, why)| why)
     }
 
     /// Hands the batches over; the answer comes when the last record of them is acknowledged, or one has failed.
@@ -104,7 +104,7 @@ impl Producer {
                 .partition(crate::offsets::number(partition))
                 .key(key)
                 .payload(value);
-            if let Err((error, record)) = self.producer.send(record) {
+            if let Err((error, record)) = self.client.send(record) {
                 whole.fail(error);
                 record.delivery_opaque.one_done();
             }

@@ -42,8 +42,8 @@ pub(crate) const MAX_RECORD: usize = 4 * 1024 * 1024;
 /// How much a reader may have fetched ahead.
 const AHEAD_KBYTES: usize = 16 * 1024;
 
-/// Where Kafka is, and how it is used.
-#[derive(Clone, Debug)]
+/// Where Kafka is, and how it is used. Not to be printed: its settings hold secrets.
+#[derive(Clone)]
 pub struct Options {
     /// `host:port,…` of some brokers; the others are learnt from them.
     pub brokers: String,
@@ -58,7 +58,7 @@ pub struct Options {
 }
 
 /// How topics are made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct NewTopics {
     /// Of each topic, 1 to 1,024.
     pub partitions: u32,

@@ -2,7 +2,7 @@
 
 use crate::KafkaLog;
 use crate::append::Topics;
-use crate::membership::{Membership, Told};
+use crate::membership::{Joined, Membership, Told};
 use crate::reader::{Command, Reader, Reading, Version};
 use crate::steps::{Job, KafkaSteps};
 use crate::{blocking, offsets::Offsets};
@@ -27,7 +27,7 @@ pub struct KafkaMember {
     log: KafkaLog,
     membership: Arc<Membership>,
     told: mpsc::UnboundedReceiver<Told>,
-    jobs: jobs::Sender<Job>,
+    steps: jobs::Sender<Job>,
     left: jobs::Receiver<()>,
     reader: Reader,
     lookback: Duration,
@@ -51,13 +51,13 @@ impl KafkaMember {
     /// Joins. `name` makes it a static member, unless it is empty.
     pub(crate) fn join(log: &KafkaLog, group: &str, name: &str, lookback: Duration) -> Result<Self, LogError> {
         let instance = (!name.is_empty()).then_some(name);
-        let (membership, told, jobs, left) = Membership::join(log.options(), log.topics(), group, instance)?;
+        let Joined { membership, told, steps, left } = Membership::join(log.options(), log.topics(), group, instance)?;
         let reader = Reader::start(log.options(), Topic::Tasks)?;
         Ok(Self {
             log: log.clone(),
             membership,
             told,
-            jobs,
+            steps,
             left,
             reader,
             lookback,
@@ -209,7 +209,7 @@ impl Member for KafkaMember {
     }
 
     fn steps(&self) -> KafkaSteps {
-        KafkaSteps::new(self.jobs.clone())
+        KafkaSteps::new(self.steps.clone())
     }
 }
 

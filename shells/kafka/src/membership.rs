@@ -56,6 +56,17 @@ pub struct Membership {
     leaving: AtomicBool,
 }
 
+/// A membership that has begun.
+pub struct Joined {
+    pub membership: Arc<Membership>,
+    /// What it hears, until it is dropped or has failed.
+    pub told: mpsc::UnboundedReceiver<Told>,
+    /// To the thread that takes steps.
+    pub steps: jobs::Sender<Job>,
+    /// Told when it has left.
+    pub left: jobs::Receiver<()>,
+}
+
 #[derive(Default)]
 struct State {
     tenures: Tenures,
@@ -74,13 +85,8 @@ enum Question {
 }
 
 impl Membership {
-    /// Joins. The receiver hears until the membership is dropped, or has failed.
-    pub fn join(
-        options: &Options,
-        topics: &Topics,
-        group: &str,
-        instance: Option<&str>,
-    ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<Told>, jobs::Sender<Job>, jobs::Receiver<()>), LogError> {
+    /// Joins.
+    pub fn join(options: &Options, topics: &Topics, group: &str, instance: Option<&str>) -> Result<Joined, LogError> {
         let (told, hears) = mpsc::unbounded_channel();
         let (questions, asked) = jobs::channel();
         let (steps, stepping) = jobs::channel();
@@ -117,7 +123,7 @@ impl Membership {
         thread("baton-steps", Box::new(move || stepper.run(&stepping)))?;
         let m = membership.clone();
         thread("baton-group", Box::new(move || m.listen_always(&consumer, &leaves)))?;
-        Ok((membership, hears, steps, left))
+        Ok(Joined { membership, told: hears, steps, left })
     }
 
     /// Begins to leave: nothing of it is held any more.
@@ -233,13 +239,13 @@ impl Membership {
     fn on_revoked(&self, consumer: &GroupConsumer, list: &TopicPartitionList) {
         let partitions: BTreeSet<_> =
             list.elements().iter().filter_map(|entry| Partition::try_from(entry.partition()).ok()).collect();
-        let lost = consumer.assignment_lost() || self.leaving.load(Ordering::Acquire);
-        if lost {
+        let is_over = consumer.assignment_lost() || self.leaving.load(Ordering::Acquire);
+        if is_over {
             self.expelled();
         }
         let mut state = lock(&self.state);
-        state.yielding = Some((if lost { BTreeSet::new() } else { partitions.clone() }, list.clone()));
-        if lost || partitions.is_empty() {
+        state.yielding = Some((partitions.clone(), list.clone()));
+        if is_over || partitions.is_empty() {
             self.give_back(&mut state);
             return;
         }

@@ -48,14 +48,13 @@ impl Ranges {
         let name = self.options.prefixed(range.topic.name());
         let doing = format!("read {name} back");
         let kept = lock(&self.idle).pop();
-        let consumer = match kept {
-            Some(consumer) => consumer,
-            None => {
-                let mut config = self.options.reader();
-                // More than is asked for would be fetched for nothing.
-                config.set("fetch.message.max.bytes", "1048576").set("queued.max.messages.kbytes", "2048");
-                config.create_with_context(Heard::default()).map_err(|error| away(&doing, &error))?
-            }
+        let consumer = if let Some(consumer) = kept {
+            consumer
+        } else {
+            let mut config = self.options.reader();
+            // More than is asked for would be fetched for nothing.
+            config.set("fetch.message.max.bytes", "1048576").set("queued.max.messages.kbytes", "2048");
+            config.create_with_context(Heard::default()).map_err(|error| away(&doing, &error))?
         };
         let found = read(&consumer, &name, range, asker);
         // One that failed may not be in order.

@@ -41,7 +41,7 @@ pub enum Reading {
     /// Records, in order.
     Records(Version, Delivered),
     /// Everything of the partition before this offset was given, as it was then.
-    End(Partition, Version, Offset),
+    End(Partition, Offset),
     /// Records before this offset are gone that were not given.
     Gone(Partition, Version, Offset),
 }
@@ -199,9 +199,9 @@ impl Pages<'_> {
                 let (Ok(partition), Ok(offset)) = (Partition::try_from(partition), Offset::try_from(offset)) else {
                     return;
                 };
-                if let Some((version, _)) = self.reading.get(&partition).copied() {
+                if self.reading.contains_key(&partition) {
                     self.shut();
-                    self.readings.push(Reading::End(partition, version, offset));
+                    self.readings.push(Reading::End(partition, offset));
                 }
             }
             Message::Error { partition, code } => match (code, Partition::try_from(partition)) {

@@ -104,7 +104,7 @@ impl Stepper {
             while let Some(job) = next.take() {
                 match job {
                     Job::End => return,
-                    job if self.is_there(&parts, &job) => left = Some(job),
+                    job if Self::is_there(&parts, &job) => left = Some(job),
                     job => {
                         parts.extend(self.part(job, life));
                         next = (parts.len() < TOGETHER).then(|| jobs.try_recv().ok()).flatten();
@@ -121,7 +121,7 @@ impl Stepper {
     }
 
     /// A partition is in a transaction once.
-    fn is_there(&self, parts: &[Part], job: &Job) -> bool {
+    fn is_there(parts: &[Part], job: &Job) -> bool {
         let partition = match job {
             Job::Step(step, _) => step.partition,
             Job::Write { partition, .. } => *partition,
@@ -134,15 +134,11 @@ impl Stepper {
         match job {
             Job::Step(step, answer) => {
                 let Step { partition, epoch, batches, committed: plain } = step;
-                match self.membership.tenures(|tenures| tenures.step(partition, epoch, &plain)) {
-                    Some(committed) => {
-                        Some(Part { partition, committed, batches, whose: Whose::Step { epoch, plain, answer } })
-                    }
-                    None => {
-                        let _ = answer.send(Err(StepError::Fenced));
-                        None
-                    }
-                }
+                let Some(committed) = self.membership.tenures(|tenures| tenures.step(partition, epoch, &plain)) else {
+                    let _ = answer.send(Err(StepError::Fenced));
+                    return None;
+                };
+                Some(Part { partition, committed, batches, whose: Whose::Step { epoch, plain, answer } })
             }
             Job::Write { partition, token, committed, life: of } if of == life => {
                 Some(Part { partition, committed, batches: Vec::new(), whose: Whose::Title { token } })
@@ -255,16 +251,15 @@ impl Stepper {
     /// The producer of this life, made if there is none: whatever an earlier one of the same id had begun has ended then.
     fn producer(&mut self, me: &MemberId) -> Result<&Producer, String> {
         let known = self.producer.take().filter(|(whose, producer)| whose == me && producer.broken().is_none());
-        let producer = match known {
-            Some((_, producer)) => producer,
-            None => {
-                let config = self.membership.options().transactional(&self.membership.transactional_id(me));
-                let made = Producer::new(&config, self.membership.topics(), Heard::default());
-                let producer = made.map_err(|error| plain(&error))?;
-                let began = producer.transactions().init_transactions(2 * ANSWERED_WITHIN);
-                began.map_err(|error| format!("could not begin transactions: {}", plain(&error)))?;
-                producer
-            }
+        let producer = if let Some((_, producer)) = known {
+            producer
+        } else {
+            let config = self.membership.options().transactional(&self.membership.transactional_id(me));
+            let made = Producer::new(&config, self.membership.topics(), Heard::default());
+            let producer = made.map_err(|error| plain(&error))?;
+            let began = producer.transactions().init_transactions(2 * ANSWERED_WITHIN);
+            began.map_err(|error| format!("could not begin transactions: {}", plain(&error)))?;
+            producer
         };
         Ok(&self.producer.insert((me.clone(), producer)).1)
     }

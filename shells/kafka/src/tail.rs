@@ -73,7 +73,7 @@ impl KafkaTail {
                     self.given.insert(batch.partition, batch.end_offset());
                     records.push(batch);
                 }
-                Reading::End(partition, _, offset) => {
+                Reading::End(partition, offset) => {
                     let given = self.given.entry(partition).or_default();
                     *given = (*given).max(offset);
                 }

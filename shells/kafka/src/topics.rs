@@ -2,8 +2,8 @@
 
 use crate::config::{ANSWERED_WITHIN, MAX_RECORD, NewTopics, Options};
 use crate::errors::{Heard, OpenError};
-use crate::offsets::{Asker, Offsets};
-use baton_core::log::{Partition, Topic};
+use crate::offsets::Asker;
+use baton_core::log::Topic;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
@@ -22,40 +22,37 @@ const LEAST_RETENTION: Duration = Duration::from_hours(24);
 /// A topic as it is on Kafka.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicShown {
-    /// Which.
-    pub topic: Topic,
-    /// Its full name.
+    /// Its name, with the prefix.
     pub name: String,
-    /// `None` if it is not there.
+    /// How it is made; `None` if it is missing.
     pub found: Option<Found>,
+    /// What of it would break a promise, each with the command that puts it right.
+    pub wrong: Vec<String>,
 }
 
-/// What is known of a topic that is there.
+/// How a topic is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// How many partitions it has.
     pub partitions: u32,
-    /// Copies of each record.
+    /// On how many brokers each record is kept.
     pub replication: u16,
-    /// `min.insync.replicas`: how many copies acknowledge.
+    /// How many of them must have a record before it is acknowledged.
     pub min_insync: u16,
-    /// `None`: for ever.
+    /// How long records are kept; `None`: for ever.
     pub retention: Option<Duration>,
-    /// Records that are kept, as counted by offsets: marks of transactions count too.
-    pub records: u64,
-    /// What would break a promise, and the command that fixes it.
-    pub problems: Vec<String>,
+    /// `delete`, `compact`, or both.
+    pub cleanup_policy: String,
 }
 
-/// Shows the topics as they are.
+/// The topics as they are.
 pub async fn show(options: &Options) -> Result<Vec<TopicShown>, OpenError> {
-    let cluster = Cluster::reach(options).await?;
-    cluster.show(options).await
+    Cluster::reach(options).await?.show(options).await
 }
 
-/// Makes the topics that are missing, and returns which those were.
-pub async fn create(options: &Options, new: &NewTopics) -> Result<Vec<String>, OpenError> {
-    Cluster::reach(options).await?.create(options, new).await
+/// Makes those that are missing, as `options.create` says; all of them as they are then.
+pub async fn create(options: &Options) -> Result<Vec<TopicShown>, OpenError> {
+    Cluster::reach(options).await?.with_topics(options).await?.show(options).await
 }
 
 /// What it takes to ask about the cluster, and to change it.
@@ -81,7 +78,7 @@ impl Cluster {
     async fn refreshed(self, options: &Options) -> Result<Self, OpenError> {
         let (heard, brokers) = (self.heard.clone(), options.brokers.clone());
         let asker = Asker::new(options, heard.clone());
-        let asked = tokio::task::spawn_blocking(move || {
+        let answer = tokio::task::spawn_blocking(move || {
             let asker = asker?;
             // Errors are told while the client is polled.
             let until = Instant::now() + 2 * ANSWERED_WITHIN;
@@ -98,7 +95,7 @@ impl Cluster {
                 }
             }
         });
-        let metadata = asked
+        let metadata = answer
             .await
             .map_err(|_| OpenError::Other { doing: "ask for the topics".into(), why: "the question broke".into() })?
             .map_err(|error| OpenError::of("ask for the topics", &error, &self.heard, &brokers))?;
@@ -112,26 +109,30 @@ impl Cluster {
     }
 
     /// Makes sure that the topics are there and as they must be, and returns how many partitions each has.
-    pub async fn prepare(mut self, options: &Options) -> Result<[u32; Topic::ALL.len()], OpenError> {
-        if let Some(new) = &options.create {
-            let made = self.create(options, new).await?;
-            if !made.is_empty() {
-                tracing::info!(topics = made.join(", "), partitions = new.partitions, "made the topics");
-                self = self.until_there(options, &made).await?;
-            }
-        }
-        let shown = self.show(options).await?;
+    pub async fn prepare(self, options: &Options) -> Result<[u32; Topic::ALL.len()], OpenError> {
+        let shown = self.with_topics(options).await?.show(options).await?;
         let missing: Vec<_> =
             shown.iter().filter(|topic| topic.found.is_none()).map(|topic| topic.name.clone()).collect();
         if !missing.is_empty() {
             return Err(OpenError::NoTopics { missing: missing.join(", ") });
         }
-        let found: Vec<Found> = shown.into_iter().filter_map(|topic| topic.found).collect();
-        let problems: Vec<String> = found.iter().flat_map(|found| found.problems.clone()).collect();
-        if !problems.is_empty() {
-            return Err(OpenError::Topics(problems));
+        let wrong: Vec<String> = shown.iter().flat_map(|topic| topic.wrong.clone()).collect();
+        if !wrong.is_empty() {
+            return Err(OpenError::Topics(wrong));
         }
-        Ok(Topic::ALL.map(|topic| found[topic as usize].partitions))
+        let partitions: Vec<u32> = shown.iter().filter_map(|topic| Some(topic.found.as_ref()?.partitions)).collect();
+        Ok(Topic::ALL.map(|topic| partitions[topic as usize]))
+    }
+
+    /// Makes what is missing, if that is asked for.
+    async fn with_topics(self, options: &Options) -> Result<Self, OpenError> {
+        let Some(new) = &options.create else { return Ok(self) };
+        let made = self.create(options, new).await?;
+        if made.is_empty() {
+            return Ok(self);
+        }
+        tracing::info!(topics = made.join(", "), partitions = new.partitions, "made the topics");
+        self.until_there(options, &made).await
     }
 
     async fn until_there(mut self, options: &Options, made: &[String]) -> Result<Self, OpenError> {
@@ -149,8 +150,7 @@ impl Cluster {
         }
     }
 
-    /// Makes what is missing.
-    pub async fn create(&self, options: &Options, new: &NewTopics) -> Result<Vec<String>, OpenError> {
+    async fn create(&self, options: &Options, new: &NewTopics) -> Result<Vec<String>, OpenError> {
         let names: Vec<String> = Topic::ALL.iter().map(|topic| options.prefixed(topic.name())).collect();
         let missing: Vec<&String> = names.iter().filter(|name| !self.replication.contains_key(*name)).collect();
         if missing.is_empty() {
@@ -210,14 +210,13 @@ impl Cluster {
         }
         let mut shown = Vec::new();
         for (topic, name) in Topic::ALL.into_iter().zip(names) {
-            let found = match (self.replication.get(&name), settings.get(&name)) {
-                (Some((partitions, replication)), Some(settings)) => {
-                    let records = records(options, &name, *partitions).await.unwrap_or(0);
-                    Some(found(topic, &name, (*partitions, *replication), settings, records))
-                }
-                _ => None,
-            };
-            shown.push(TopicShown { topic, name, found });
+            let there = self.replication.get(&name).zip(settings.get(&name));
+            let (found, wrong) = there.map_or((None, Vec::new()), |(sizes, settings)| {
+                let found = found(*sizes, settings);
+                let wrong = wrong(topic, &name, &found, settings);
+                (Some(found), wrong)
+            });
+            shown.push(TopicShown { name, found, wrong });
         }
         Ok(shown)
     }
@@ -231,58 +230,56 @@ fn is_final(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-async fn records(options: &Options, name: &str, partitions: u32) -> Option<u64> {
-    let (options, name) = (options.clone(), name.to_owned());
-    let counted = tokio::task::spawn_blocking(move || {
-        let asker = Asker::new(&options, Heard::default()).ok()?;
-        let all: Vec<Partition> = (0..partitions).collect();
-        let (first, end): (Offsets, Offsets) = (asker.beginnings(&name, &all).ok()?, asker.ends(&name, &all).ok()?);
-        Some(end.iter().map(|(partition, end)| end - first.get(partition).unwrap_or(end).min(end)).sum())
-    });
-    counted.await.ok()?
+fn setting<'a>(settings: &'a ConfigResource, name: &str) -> Option<&'a str> {
+    settings.get(name).and_then(|entry| entry.value.as_deref())
 }
 
-fn found(
-    topic: Topic,
-    name: &str,
-    (partitions, replication): (u32, u16),
-    settings: &ConfigResource,
-    records: u64,
-) -> Found {
-    let setting = |name: &str| settings.get(name).and_then(|entry| entry.value.clone());
-    let number = |name: &str| setting(name).and_then(|value| value.parse::<i64>().ok());
-    let min_insync = number("min.insync.replicas").and_then(|least| u16::try_from(least).ok()).unwrap_or(1);
-    let retention = number("retention.ms").and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis);
-    let mut problems = Vec::new();
-    let mut wrong = |what: String, fix: &str| {
-        problems.push(format!(
-            "topic {name}: {what}; fix it: kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {fix}"
+fn number(settings: &ConfigResource, name: &str) -> Option<i64> {
+    setting(settings, name)?.parse().ok()
+}
+
+fn found((partitions, replication): (u32, u16), settings: &ConfigResource) -> Found {
+    let kept = number(settings, "retention.ms").and_then(|millis| u64::try_from(millis).ok());
+    Found {
+        partitions,
+        replication,
+        min_insync: number(settings, "min.insync.replicas").and_then(|least| u16::try_from(least).ok()).unwrap_or(1),
+        retention: kept.map(Duration::from_millis),
+        cleanup_policy: setting(settings, "cleanup.policy").unwrap_or("delete").to_owned(),
+    }
+}
+
+fn wrong(topic: Topic, name: &str, found: &Found, settings: &ConfigResource) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut add = |what: String, fix: &str| {
+        wrong.push(format!(
+            "{name}: {what}; this puts it right:\n\
+             kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {fix}"
         ));
     };
-    let policy = setting("cleanup.policy").unwrap_or_else(|| "delete".into());
-    if policy.contains("compact") {
-        wrong(
-            format!("its cleanup.policy is {policy}, which would drop all but the last update of a task"),
+    let Found { replication, min_insync, retention, cleanup_policy, .. } = found;
+    if cleanup_policy.contains("compact") {
+        add(
+            format!("its cleanup.policy is {cleanup_policy}, which drops all but the last record of a task"),
             "cleanup.policy=delete",
         );
     }
     if retention.is_some_and(|kept| kept < LEAST_RETENTION) {
-        wrong(
-            "its retention is shorter than a day, for which ids and STOPs must be known".into(),
+        add(
+            "it keeps records for less than a day, for which ids and STOPs must be known".into(),
             "retention.ms=604800000",
         );
     }
-    if number("max.message.bytes").is_some_and(|most| most < LEAST_RECORD) && topic != Topic::Control {
-        wrong(
-            "it takes no record of 2 MiB, and a large task is one".into(),
-            &format!("max.message.bytes={MAX_RECORD}"),
-        );
+    if topic != Topic::Control && number(settings, "max.message.bytes").is_some_and(|most| most < LEAST_RECORD) {
+        add("it takes no record of 2 MiB, and a large task is one".into(), &format!("max.message.bytes={MAX_RECORD}"));
     }
     if min_insync > replication {
-        let what = format!(
-            "it has {replication} copies, and min.insync.replicas is {min_insync}: nothing can be acknowledged"
+        add(
+            format!(
+                "it is on {replication} brokers and min.insync.replicas is {min_insync}: nothing can be acknowledged"
+            ),
+            &format!("min.insync.replicas={replication}"),
         );
-        wrong(what, &format!("min.insync.replicas={replication}"));
     }
-    Found { partitions, replication, min_insync, retention, records, problems }
+    wrong
 }

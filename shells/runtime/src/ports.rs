@@ -85,7 +85,8 @@ pub trait Log: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Delivered>, LogError>> + Send;
 
     /// Joins a group that shares the partitions of [`Topic::Tasks`]. Each claim starts to read at its committed
-    /// offset, or at the first record younger than `lookback` if that is earlier.
+    /// offset, or at the first record younger than `lookback` if that is earlier. A `member` that comes back under its name
+    /// may take its own partitions back, where the log knows names; an empty name is a new member each time.
     fn join(
         &self,
         group: &str,
