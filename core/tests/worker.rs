@@ -338,11 +338,11 @@ fn once_the_log_has_taken_a_step_the_next_one_waits_as_little_as_the_first() {
 }
 
 #[test]
-fn a_revoked_claim_is_released_when_its_run_is_handed_back() {
+fn a_revoked_claim_lets_its_run_end_begins_none_and_is_released_then() {
     check(
         "revoked",
-        1,
-        "claimed 0/0 7\n known\n task 0/0 a\n task 0/1 b\n stepped 0 7\n revoked 0\n handed 1\n stepped 0 7",
+        2,
+        "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n revoked 0\n task 0/1 b\n done 1\n stepped 0 7",
     );
 }
 
@@ -386,11 +386,11 @@ fn a_revoked_claim_is_released_when_its_last_step_is_durable() {
 }
 
 #[test]
-fn a_revoked_claim_ends_nothing_more() {
+fn a_task_that_waits_behind_the_run_of_a_revoked_claim_is_stopped_at_once() {
     check(
         "revoked_stop",
         1,
-        "claimed 0/0 7\n known\n task 0/0 a\n task 0/1 b\n stepped 0 7\n revoked 0\n stop b\n handed 1\n stepped 0 7",
+        "claimed 0/0 7\n known\n task 0/0 a\n task 0/1 b\n stepped 0 7\n revoked 0\n stop b\n stepped 0 7\n done 1\n stepped 0 7",
     );
 }
 

@@ -62,7 +62,7 @@ pub(super) enum Phase {
     CatchingUp,
     /// Tasks run and end.
     Open,
-    /// Another member is to have it: what runs is handed back, and nothing begins.
+    /// Another member is to have it: what runs goes on to its end, and nothing begins.
     Revoked,
 }
 
@@ -173,7 +173,12 @@ impl Claim {
         (self.may_begin() && self.has_room(*offset)).then_some((waiting.at, self.partition, *offset))
     }
 
-    /// Whether anything that waits here may begin or end.
+    /// Whether anything that waits here may end without a slot: also for as long as a run keeps the claim from another.
+    pub fn may_end(&self) -> bool {
+        self.may_begin() || (self.phase == Phase::Revoked && !self.running.is_empty())
+    }
+
+    /// Whether anything that waits here may begin.
     pub fn may_begin(&self) -> bool {
         matches!(self.phase, Phase::Open) || (self.phase == Phase::CatchingUp && is(Mutant::StopsNotAwaited))
     }

@@ -84,7 +84,7 @@ pub enum Input {
         /// The ledger that stands with it.
         metadata: String,
     },
-    /// The partition is to go to another worker.
+    /// The partition is to go to another worker, when nothing of it runs here any more.
     Revoked(Partition),
     /// The partition is gone.
     Lost(Partition),
@@ -266,17 +266,14 @@ impl Worker {
         }
     }
 
-    /// What waits can wait elsewhere; what runs is handed back, and the claim is released when that is committed.
+    /// What runs goes on to its end, and nothing more begins; the claim is released when nothing of it runs any more.
     fn on_revoked(&mut self, partition: Partition) {
         let Some(claim) = self.claims.get_mut(&partition).filter(|_| !is(Mutant::RevokedKeepsRunning)) else {
             self.letting_go.insert(partition);
             return;
         };
         claim.phase = Phase::Revoked;
-        for run in claim.running.values() {
-            hit(Mark::ClaimRevokedWhileRunning);
-            self.effects.push_back(Effect::Tell(*run, RunInput::HandBack { at_once: false }));
-        }
+        hit_if(!claim.running.is_empty(), Mark::ClaimRevokedWhileRunning);
     }
 
     fn on_lost(&mut self, partition: Partition) {
@@ -523,7 +520,7 @@ impl Worker {
     /// Ends what waits and needs no slot for it, as far as the ledger has room.
     fn end_slotless(&mut self, now: Now) {
         let dying = self.dying();
-        let idle = |claim: &&mut Claim| claim.may_begin() && !dying.contains(&claim.partition);
+        let idle = |claim: &&mut Claim| claim.may_end() && !dying.contains(&claim.partition);
         for claim in self.claims.values_mut().filter(idle) {
             while let Some(offset) = claim.slotless.first().copied().filter(|offset| claim.has_room(*offset)) {
                 let Some(waiting) = claim.take(offset) else { break };

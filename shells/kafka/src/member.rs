@@ -76,8 +76,8 @@ impl KafkaMember {
                 self.claims.insert(*partition, Claim { epoch: *epoch, version, next: None, paused: false });
                 self.starting.spawn(start(self.log.clone(), *partition, *epoch, committed.offset, self.lookback));
             }
-            GroupEvent::Revoke { partition } | GroupEvent::Lost { partition } => self.forget(*partition),
-            GroupEvent::Renewed { .. } | GroupEvent::Records(_) => {}
+            GroupEvent::Lost { partition } => self.forget(*partition),
+            GroupEvent::Revoke { .. } | GroupEvent::Renewed { .. } | GroupEvent::Records(_) => {}
         }
         Ok(event)
     }

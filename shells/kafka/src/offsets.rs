@@ -6,10 +6,13 @@ use baton_core::log::{Offset, Partition};
 use baton_core::time::Timestamp;
 use baton_runtime::ports::LogError;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long until a question that came too early is asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Where in each partition.
 pub type Offsets = BTreeMap<Partition, Offset>;
@@ -50,25 +53,53 @@ impl Asker {
         Ok(found)
     }
 
-    /// `librdkafka` takes the time from where an offset belongs, and the protocol's marks for the beginning and the end with it.
+    /// Asks again for as long as leaders are changing, within the limit of an answer.
     fn ask(&self, topic: &str, partitions: &[Partition], place: Place) -> Result<Offsets, LogError> {
         // Its errors wait to be heard, and come in the answer too.
         while self.0.poll(Duration::ZERO).is_some() {}
-        let doing = || format!("ask for the offsets of {topic}");
+        let until = Instant::now() + ANSWERED_WITHIN;
+        loop {
+            match self.ask_once(topic, partitions, place) {
+                Err(error) if error.rdkafka_error_code().is_some_and(is_changing) && Instant::now() < until => {
+                    std::thread::sleep(AGAIN_AFTER);
+                }
+                answer => return answer.map_err(|error| away(&format!("ask for the offsets of {topic}"), &error)),
+            }
+        }
+    }
+
+    /// `librdkafka` takes the time from where an offset belongs, and the protocol's marks for the beginning and the end with it.
+    fn ask_once(&self, topic: &str, partitions: &[Partition], place: Place) -> Result<Offsets, KafkaError> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
-            list.add_partition_offset(topic, number(*partition), place).map_err(|error| away(&doing(), &error))?;
+            list.add_partition_offset(topic, number(*partition), place)?;
         }
-        let answer = self.0.offsets_for_times(list, ANSWERED_WITHIN).map_err(|error| away(&doing(), &error))?;
+        let answer = self.0.offsets_for_times(list, ANSWERED_WITHIN)?;
         let mut offsets = Offsets::new();
         for entry in answer.elements() {
-            entry.error().map_err(|error| away(&doing(), &error))?;
+            entry.error()?;
             if let (Ok(partition), Place::Offset(offset)) = (Partition::try_from(entry.partition()), entry.offset()) {
                 offsets.insert(partition, Offset::try_from(offset).unwrap_or(0));
             }
         }
         Ok(offsets)
     }
+}
+
+/// Whether the leader of a partition is not known yet, or is another by now.
+fn is_changing(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::NotLeaderForPartition
+            | Code::LeaderNotAvailable
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::OffsetNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+    )
 }
 
 /// A partition as librdkafka counts it.

@@ -148,7 +148,8 @@ pub enum GroupEvent {
         /// What the last owner left.
         committed: Committed,
     },
-    /// Another member is to have the partition: end its runs, then [`Member::release`] it.
+    /// Another member is to have the partition: begin nothing more of it, and [`Member::release`] it once nothing of it runs.
+    /// It is held until then, however long that takes.
     Revoke {
         /// Which.
         partition: Partition,
