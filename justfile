@@ -101,6 +101,13 @@ measure *NAMES:
     cargo build --release -p baton -p baton-benches
     '{{ target }}/release/measure' "$@"
 
+# The same with an API and a worker on a real Kafka
+[group('test')]
+[positional-arguments]
+measure-kafka *NAMES:
+    cargo build --release -p baton -p baton-benches -p baton-broker
+    '{{ target }}/release/with-kafka' '{{ target }}/release/measure' "$@"
+
 # Format Rust and Python
 [group('check')]
 fmt: tools

@@ -2,7 +2,8 @@
 //! and beside it what the machine does without Baton, taken in the same run.
 //!
 //! `measure [NAME...]` runs the measures whose names begin so; all of them without a name. `BATON_BIN` names the binary,
-//! `target/release/baton` unless it does. It ends every process that it has begun.
+//! `target/release/baton` unless it does. Where `BATON_TEST_KAFKA` names a Kafka, everything is measured on that. It ends every process
+//! that it has begun.
 
 mod agent;
 mod bare;
@@ -21,11 +22,12 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 type Measure = fn() -> Result<Vec<Row>>;
 
-const MEASURES: [(&str, Measure); 8] = [
+const MEASURES: [(&str, Measure); 9] = [
     ("start", tasks::start_up),
     ("dispatch", tasks::dispatch),
     ("post", tasks::posts),
     ("stop", tasks::stops),
+    ("no-op", tasks::no_ops),
     ("lines", volume::lines),
     ("replay", volume::replay),
     ("fan-out", fan_out::fan_out),

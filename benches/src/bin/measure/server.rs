@@ -1,4 +1,5 @@
-//! A Baton of its own for each measure: the real binary on a directory that goes with it.
+//! A Baton of its own for each measure: the real binary on a directory that goes with it; or, where `BATON_TEST_KAFKA` names
+//! a Kafka, an API and a worker on topics of their own.
 
 use crate::clients::{Http, WebSocket, post};
 use crate::{Result, agent};
@@ -48,7 +49,10 @@ impl Drop for Owned {
 }
 
 pub struct Baton {
+    /// The API, or all of it.
     process: Owned,
+    /// On Kafka the worker is a process of its own.
+    _worker: Option<Owned>,
     dir: TempDir,
     pub address: SocketAddr,
     /// From the spawn to the first 200 of `/readyz`.
@@ -56,18 +60,44 @@ pub struct Baton {
 }
 
 impl Baton {
+    /// With flags for whatever serves the API.
     pub fn start(flags: &[&str]) -> Result<Self> {
+        Self::start_with(flags, &[])
+    }
+
+    /// With flags for whatever serves the API, and for whatever runs the agents.
+    pub fn start_with(flags: &[&str], of_worker: &[&str]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let path = |name: &str| dir.path().join(name);
         let own = std::env::current_exe()?;
         fs::write(path("types.toml"), agent::types(&own.to_string_lossy()))?;
         fs::write(path("projects.json"), r#"{"default": {}}"#)?;
-        let mut command = Command::new(binary()?);
-        command.args(["dev", "--listen", "127.0.0.1:0", "--agent", "true", "--grace", "1s", "--data"]);
-        command.arg(path("data")).arg("--types").arg(path("types.toml")).arg("--projects").arg(path("projects.json"));
-        command.args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(path("log"))?);
+        let command = |word: &str, log: &str| -> Result<Command> {
+            let mut command = Command::new(binary()?);
+            command.arg(word).arg("--types").arg(path("types.toml"));
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(path(log))?);
+            Ok(command)
+        };
+        let for_agents = |command: &mut Command| {
+            command.args(["--agent", "true", "--grace", "1s", "--projects"]).arg(path("projects.json")).args(of_worker);
+        };
         let begun = Instant::now();
-        let process = Owned(command.spawn()?);
+        let (process, worker) = if let Some(kafka) = kafka() {
+            let prefix = format!("measure-{}.", dir.path().file_name().unwrap_or_default().to_string_lossy());
+            let on_kafka = ["--kafka", &kafka, "--topic-prefix", &prefix];
+            let mut worker = command("worker", "worker-log")?;
+            worker.args(on_kafka).arg("--runs").arg(path("runs"));
+            for_agents(&mut worker);
+            let worker = Owned(worker.spawn()?);
+            let mut api = command("api", "log")?;
+            api.args(on_kafka).args(["--listen", "127.0.0.1:0"]).args(flags);
+            (Owned(api.spawn()?), Some(worker))
+        } else {
+            let mut dev = command("dev", "log")?;
+            dev.args(["--listen", "127.0.0.1:0", "--data"]).arg(path("data")).args(flags);
+            for_agents(&mut dev);
+            (Owned(dev.spawn()?), None)
+        };
         let address = bound(&path("log"), begun)?;
         let mut ready_after = begun.elapsed();
         while !is_ready(address) {
@@ -78,7 +108,13 @@ impl Baton {
             ready_after = begun.elapsed();
         }
         ready_after = begun.elapsed();
-        Ok(Self { process, dir, address, ready_after })
+        let baton = Self { process, _worker: worker, dir, address, ready_after };
+        if kafka().is_some() {
+            // It has joined its group once it has run something.
+            let id = baton.submit("hello", &serde_json::json!({}))?;
+            baton.ended(&id)?;
+        }
+        Ok(baton)
     }
 
     /// A file of the measure's own, gone with the directory.
@@ -107,6 +143,13 @@ impl Baton {
         Ok((watcher, Http::connect(self.address)?, post(&body, Some(key))))
     }
 
+    /// How many tasks are in this state, 500 at most.
+    pub fn count(&self, status: &str) -> Result<usize> {
+        let (_, page) = Http::connect(self.address)?.get(&format!("/tasks?limit=500&status={status}"))?;
+        let page: serde_json::Value = serde_json::from_slice(&page)?;
+        Ok(page["tasks"].as_array().map_or(0, Vec::len))
+    }
+
     /// Waits for the task's end, by asking.
     pub fn ended(&self, id: &str) -> Result<()> {
         let mut http = Http::connect(self.address)?;
@@ -128,6 +171,16 @@ impl Baton {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
     }
+}
+
+/// The Kafka to measure on, if there is to be one.
+pub fn kafka() -> Option<String> {
+    std::env::var("BATON_TEST_KAFKA").ok()
+}
+
+/// One of two targets: on the embedded log, and on Kafka.
+pub fn target<T>(embedded: T, on_kafka: T) -> T {
+    if kafka().is_some() { on_kafka } else { embedded }
 }
 
 /// The body of a POST.

@@ -2,7 +2,7 @@
 
 use crate::bare::{self, Bare};
 use crate::clients::{Http, WebSocket, post};
-use crate::server::{Baton, body};
+use crate::server::{Baton, body, target};
 use crate::stats::{Row, Samples, median, milliseconds};
 use crate::{Result, agent};
 use rustix::event::epoll;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 const STARTS: usize = 11;
 const DISPATCHES: usize = 100;
 const STOPS: usize = 200;
+const NO_OPS: usize = 200;
 const POSTS: usize = 1000;
 const CLIENTS: usize = 32;
 const POSTING: Duration = Duration::from_secs(2);
@@ -45,7 +46,7 @@ pub fn dispatch() -> Result<Vec<Row>> {
         milliseconds(own.median())
     );
     let what = format!("POST to first line, less the agent's start, p50 of {}", whole.len());
-    Ok(vec![Row::below(what, less, Duration::from_millis(5)).beside(beside)])
+    Ok(vec![Row::below(what, less, target(Duration::from_millis(5), Duration::from_millis(20))).beside(beside)])
 }
 
 fn agents_own_start() -> Result<Duration> {
@@ -144,6 +145,31 @@ fn at_once(address: SocketAddr, request: &[u8]) -> Result<(f64, Vec<Duration>)> 
     Ok((rate, took))
 }
 
+/// Tasks that do nothing, one after the other in each slot: how many end in a second.
+pub fn no_ops() -> Result<Vec<Row>> {
+    [1, 4].into_iter().map(no_ops_with).collect()
+}
+
+fn no_ops_with(slots: usize) -> Result<Row> {
+    let baton = Baton::start_with(&[], &["--slots", &slots.to_string()])?;
+    let mut rates = Vec::new();
+    for _ in 0..TRIES {
+        let ids = (0..NO_OPS).map(|_| baton.submit("hello", &json!({}))).collect::<Result<Vec<_>>>()?;
+        let begun = Instant::now();
+        let queued = baton.count("queued")?;
+        for id in &ids {
+            baton.ended(id)?;
+        }
+        #[allow(clippy::cast_precision_loss)]
+        rates.push(queued as f64 / begun.elapsed().as_secs_f64());
+    }
+    let plural = if slots == 1 { "slot" } else { "slots" };
+    Ok(Row::new(
+        format!("tasks that do nothing, {slots} {plural}, median of {TRIES}"),
+        format!("{:.0}/s", median(rates)),
+    ))
+}
+
 /// From the STOP to STOPPED at the watcher that sent it, of an agent that says nothing.
 pub fn stops() -> Result<Vec<Row>> {
     let baton = Baton::start(&[])?;
@@ -160,5 +186,5 @@ pub fn stops() -> Result<Vec<Row>> {
     let took = Samples::new(took);
     let beside = format!("p50 {:.2} ms", milliseconds(took.median()));
     let what = format!("STOP of a silent agent to STOPPED, p99 of {STOPS}");
-    Ok(vec![Row::below(what, took.p99(), Duration::from_millis(20)).beside(beside)])
+    Ok(vec![Row::below(what, took.p99(), target(Duration::from_millis(20), Duration::from_millis(50))).beside(beside)])
 }
