@@ -32,8 +32,9 @@ use tokio::sync::mpsc;
 const LISTEN_EVERY: Duration = Duration::from_millis(20);
 /// So long before its session can end at the coordinator a claim ends here.
 const MARGIN: Duration = Duration::from_secs(1);
-/// How long leaving may take.
+/// How long leaving may take, and how long its last word may be on its way.
 const LEFT_WITHIN: Duration = Duration::from_secs(2);
+const SENT_WITHIN: Duration = Duration::from_millis(100);
 /// The coordinator makes a member's id of its client's, and a UUID: this much of it tells members apart.
 const UUID: usize = 36;
 
@@ -54,6 +55,7 @@ pub struct Membership {
     questions: jobs::Sender<Question>,
     steps: jobs::Sender<Job>,
     leaving: AtomicBool,
+    is_static: bool,
 }
 
 /// A membership that has begun.
@@ -102,6 +104,7 @@ impl Membership {
             questions,
             steps: steps.clone(),
             leaving: AtomicBool::new(false),
+            is_static: instance.is_some(),
         });
         let failed = |error: &KafkaError| LogError::Fatal(format!("could not join {group}: {}", plain(error)));
         let config = options.member(group, instance);
@@ -258,7 +261,7 @@ impl Membership {
     fn see_who_it_is(&self, consumer: &GroupConsumer) {
         let id = raw::member_id(consumer.client()).map(|id| id[id.len().saturating_sub(UUID)..].to_owned());
         let mut state = lock(&self.state);
-        if state.me == id {
+        if state.me == id || self.leaving.load(Ordering::Acquire) {
             return;
         }
         if state.me.is_some() {
@@ -270,7 +273,8 @@ impl Membership {
         }
     }
 
-    fn expelled(&self) {
+    /// Nothing of it is held any more, as far as can be known.
+    pub fn expelled(&self) {
         self.expelled_locked(&mut lock(&self.state));
     }
 
@@ -296,10 +300,15 @@ impl Membership {
                 self.tell(Input::Timeout);
             }
         }
-        consumer.unsubscribe();
-        let until = Instant::now() + LEFT_WITHIN;
-        while Instant::now() < until && raw::member_id(consumer.client()).is_some() {
-            let _ = consumer.poll(LISTEN_EVERY);
+        // A static member does not leave: it may come back under its name.
+        if !self.is_static {
+            consumer.unsubscribe();
+            let until = Instant::now() + LEFT_WITHIN;
+            while Instant::now() < until && raw::member_id(consumer.client()).is_some() {
+                let _ = consumer.poll(LISTEN_EVERY);
+            }
+            // The id is gone when the word is on its way; this process may be gone next.
+            let _ = consumer.poll(SENT_WITHIN);
         }
         let _ = leaves.send(());
     }

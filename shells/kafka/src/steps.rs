@@ -7,7 +7,7 @@ use crate::errors::{Heard, plain};
 use crate::membership::{GroupConsumer, Membership};
 use crate::offsets::number;
 use baton_core::log::{Batch, Committed, Epoch, Partition, Step, Topic};
-use baton_core::tenure::{Input, MemberId, Token};
+use baton_core::tenure::{Input, MemberId, Title, Token};
 use baton_runtime::ports::{LogError, StepError, Steps};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaError, RDKafkaErrorCode};
@@ -191,6 +191,10 @@ impl Stepper {
     fn is_committed(&self, parts: &[Part]) -> Result<bool, String> {
         for part in parts {
             let found = self.membership.look(&self.consumer, part.partition).map_err(|error| plain(&error))?;
+            if epoch(&found) > epoch(&part.committed) {
+                // Somebody took over, for whom this member was gone.
+                self.membership.expelled();
+            }
             if found != part.committed {
                 return Ok(false);
             }
@@ -263,6 +267,11 @@ impl Stepper {
         };
         Ok(&self.producer.insert((me.clone(), producer)).1)
     }
+}
+
+/// The epoch in the title; 0 where none can be read.
+fn epoch(committed: &Committed) -> Epoch {
+    Title::split(&committed.metadata).map_or(0, |(title, _)| title.epoch)
 }
 
 /// Calls again for as long as librdkafka says that the same call may work (KIP-1050: "retriable").

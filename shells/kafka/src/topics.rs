@@ -9,7 +9,7 @@ use rdkafka::admin::{
 };
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// How long a topic may take to show up at all brokers once it was made.
@@ -217,6 +217,17 @@ impl Cluster {
                 (Some(found), wrong)
             });
             shown.push(TopicShown { name, found, wrong });
+        }
+        let sizes: BTreeSet<u32> = shown.iter().filter_map(|topic| Some(topic.found.as_ref()?.partitions)).collect();
+        // A topic's updates are looked for in the partition that its task is in.
+        if let (true, Some(most)) = (sizes.len() > 1, sizes.last()) {
+            for topic in shown.iter_mut().filter(|topic| topic.found.as_ref().is_some_and(|f| f.partitions < *most)) {
+                let name = &topic.name;
+                topic.wrong.push(format!(
+                    "{name}: it has fewer partitions than another, and a task is in the same one of each; this puts it right:\n\
+                     kafka-topics.sh --alter --topic {name} --partitions {most}"
+                ));
+            }
         }
         Ok(shown)
     }
