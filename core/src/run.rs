@@ -65,6 +65,8 @@ pub enum Input {
     Output(Stream, bytes::Bytes),
     /// The process is gone, and everything of it.
     Exited(Exit),
+    /// The same, but it was ended by what keeps it, or with it: how it would have ended nobody knows.
+    Lost,
     /// The answer to [`Effect::Append`]: the records are on the log, or why not.
     Appended(Result<(), String>),
     /// A client wants the task stopped.
@@ -111,6 +113,9 @@ pub enum Ending {
     Outcome(Outcome),
     /// The attempt was broken off for another worker to begin anew; its lines are on the log.
     HandedBack,
+    /// The process was lost, and nobody had asked for its end: the attempt counts, and the task is begun anew. Its lines are
+    /// on the log.
+    Lost,
     /// The claim was lost. Nothing may be written.
     Abandoned,
 }
@@ -203,7 +208,8 @@ impl Run {
             Input::Fetched(answer) => self.on_fetched(answer, now),
             Input::Spawned(answer) => self.on_spawned(answer, now),
             Input::Output(stream, bytes) => self.on_output(stream, &bytes, now),
-            Input::Exited(exit) => self.on_exited(&exit, now),
+            Input::Exited(exit) => self.on_gone(Some(exit.status), now),
+            Input::Lost => self.on_gone(None, now),
             Input::Appended(answer) => self.output.appended(&answer, now),
             Input::Stop => self.end(Cause::Stop, false, now),
             Input::HandBack { at_once } => self.end(Cause::HandBack, at_once, now),
@@ -298,7 +304,8 @@ impl Run {
         }
     }
 
-    fn on_exited(&mut self, exit: &Exit, now: Now) {
+    /// The process is gone: how it ended, or nothing if it was lost.
+    fn on_gone(&mut self, status: Option<ExitStatus>, now: Now) {
         let cause = match self.state {
             State::Running { .. } => None,
             State::Stopping { cause, .. } => Some(cause),
@@ -307,12 +314,13 @@ impl Run {
         if cause != Some(Cause::Abandon) {
             self.output.finish(now);
         }
-        match (cause, exit.status) {
-            (Some(cause), status) => self.over_by(cause, Some(status)),
-            (None, ExitStatus::Code(0)) => self.over(Kind::Done, None, Some(exit.status)),
-            (None, status) => {
+        match (cause, status) {
+            (Some(cause), status) => self.over_by(cause, status),
+            (None, None) => self.state = State::Flushing { ending: Ending::Lost },
+            (None, Some(ExitStatus::Code(0))) => self.over(Kind::Done, None, status),
+            (None, Some(how)) => {
                 let quoted = if self.output.last_error.is_empty() { "" } else { ": " };
-                self.fail(format!("{status}{quoted}{}", self.output.last_error), Some(status));
+                self.fail(format!("{how}{quoted}{}", self.output.last_error), status);
             }
         }
     }

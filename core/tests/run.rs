@@ -102,6 +102,7 @@ fn parse_input(what: &str) -> Input {
         "err" => Input::Output(Stream::Stderr, rest.replace("\\n", "\n").into_bytes().into()),
         "exit" => exit(ExitStatus::Code(rest.parse().unwrap())),
         "died" => exit(ExitStatus::Signal(rest.parse().unwrap())),
+        "lost" => Input::Lost,
         "appended" => Input::Appended(Ok(())),
         "unappended" => Input::Appended(Err("disk full".into())),
         "stop" => Input::Stop,
@@ -156,6 +157,16 @@ fn an_agent_that_ignores_sigterm_is_killed_when_its_grace_is_over() {
         "stop_stubborn",
         &(ALIVE.to_owned() + "5s stop\n5005ms appended\n6s stop\n7s out still here\\n\n8s appended\n16s died 9"),
     );
+}
+
+#[test]
+fn a_process_that_is_lost_ends_its_attempt_and_not_its_task() {
+    check("lost", &(ALIVE.to_owned() + "6ms out one\\ntwo\n7ms lost\n8ms appended\n9ms appended"));
+}
+
+#[test]
+fn a_process_that_is_lost_as_it_is_stopped_is_stopped() {
+    check("lost_stopped", &(ALIVE.to_owned() + "5s stop\n5005ms lost\n5006ms appended"));
 }
 
 #[test]

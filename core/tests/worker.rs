@@ -99,6 +99,7 @@ fn parse(line: &str) -> Input {
         "done" => Input::Ended(words[1].parse().unwrap(), outcome(Kind::Done, 9)),
         "failed" => Input::Ended(words[1].parse().unwrap(), outcome(Kind::Failed, 9)),
         "handed" => Input::Ended(words[1].parse().unwrap(), Ending::HandedBack),
+        "lost-run" => Input::Ended(words[1].parse().unwrap(), Ending::Lost),
         "abandoned" => Input::Ended(words[1].parse().unwrap(), Ending::Abandoned),
         "stepped" => Input::Stepped(words[1].parse().unwrap(), words[2].parse().unwrap(), Ok(())),
         "fenced" => Input::Stepped(words[1].parse().unwrap(), words[2].parse().unwrap(), Err(Unstepped::Fenced)),
@@ -278,6 +279,24 @@ fn a_stop_that_comes_before_its_task_is_kept() {
 #[test]
 fn a_redelivered_task_is_attempted_again() {
     check("redelivered", 1, "known\n claimed 0/5 8 begun 1\n task 0/5 a");
+}
+
+#[test]
+fn a_task_whose_process_was_lost_is_attempted_again_under_the_same_claim() {
+    check(
+        "lost_run",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a\n task 0/1 b\n stepped 0 7\n lost-run 1\n stepped 0 7\n lost-run 2\n stepped 0 7\n lost-run 3\n stepped 0 7",
+    );
+}
+
+#[test]
+fn a_stop_that_a_lost_run_could_not_hear_any_more_holds() {
+    check(
+        "lost_run_stopped",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n stop a\n lost-run 1\n stepped 0 7",
+    );
 }
 
 #[test]

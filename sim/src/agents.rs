@@ -306,8 +306,9 @@ impl Agents for SimAgents {
         Ok(self.machine.spawn(&spawn, acts, self.life.clone()))
     }
 
-    fn hold_until(&self, until: Instant) {
+    fn hold_until(&self, until: Instant) -> Instant {
         self.machine.hold_until(until);
+        until
     }
 }
 

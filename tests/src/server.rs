@@ -218,6 +218,14 @@ impl Baton {
         self.child.wait().unwrap();
     }
 
+    /// Kills it as soon as the silent agent of this attempt speaks: a task that takes its worker with it. No agent can do that
+    /// by itself where it can't see its worker.
+    pub async fn kill_in_attempt(&mut self, id: &str, attempt: u32) {
+        let speaks = |task: &Value| task["attempt"] == attempt && task["last_update"] == "ready";
+        until("the agent to speak", async || Some(self.task(id).await).filter(speaks)).await;
+        self.kill();
+    }
+
     /// A new process on the same directory, with the same options. The old one must have ended.
     pub async fn restart(self) -> Self {
         let baton = self.restart_unready().await;
@@ -253,6 +261,21 @@ impl Baton {
         let runs =
             fs::read_dir(self.dir.path().join("data/runs")).into_iter().flatten().flatten().map(|entry| entry.path());
         processes.filter(marked).chain(runs).map(|path| path.display().to_string()).collect()
+    }
+
+    /// Whether a process of its runs lives that knows itself by this number: it may have a namespace of its own.
+    pub fn runs_process(&self, number: u32) -> bool {
+        let number = number.to_string();
+        self.leftovers().iter().filter(|path| path.starts_with("/proc/")).any(|path| {
+            let status = fs::read_to_string(format!("{path}/status")).unwrap_or_default();
+            let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+            field("NSpid:").split_whitespace().next_back() == Some(&number) && !field("State:").starts_with(['Z', 'X'])
+        })
+    }
+
+    /// Waits for that: a program that has just begun is not marked at once.
+    pub async fn until_runs_process(&self, number: u32) {
+        until("the process", async || self.runs_process(number).then_some(())).await;
     }
 
     /// Waits until nothing of any run is left.

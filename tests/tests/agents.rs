@@ -1,7 +1,7 @@
 //! What an agent is given, how many run at a time and in which order, and that none can harm the others.
 #![allow(clippy::unwrap_used)]
 
-use baton_tests::{Baton, Frames, assert_whole, fixture, frames, json_frames, lives};
+use baton_tests::{Baton, Frames, assert_whole, frames, json_frames};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,7 @@ async fn an_agent_has_an_empty_input_a_group_of_its_own_and_nothing_of_batons_op
     let baton = Baton::start(&[]).await;
     let id = baton.submit("curious", json!({})).await;
     let (seen, _) = frames(&baton, &id).await;
-    // What whoever runs these tests left open is not Baton's.
-    let alone = std::process::Command::new("python3").args([&fixture("misbehave.py"), "curious"]).output().unwrap();
-    let alone = String::from_utf8(alone.stdout).unwrap();
-    let open = alone.lines().find(|line| line.starts_with("open ")).unwrap();
-    assert_eq!(seen, ["Starting...", "stdin b''", open, "group True blocked []", "DONE"]);
+    assert_eq!(seen, ["Starting...", "stdin b''", "open []", "group True blocked []", "DONE"]);
 }
 
 #[tokio::test]
@@ -117,13 +113,15 @@ async fn a_stop_of_one_run_leaves_those_beside_it_alone() {
         let mut watcher = Frames::open(&baton, &id, "").await;
         watcher.until("Starting...").await;
         let said = watcher.next().await.unwrap();
-        runs.push((id, watcher, said.strip_prefix("child ").unwrap().parse::<u32>().unwrap()));
+        let child = said.strip_prefix("child ").unwrap().parse().unwrap();
+        baton.until_runs_process(child).await;
+        runs.push((id, watcher, child));
     }
     for stopped in 0..3 {
         let (_, watcher, _) = &mut runs[stopped];
         watcher.send("STOP").await;
         assert_eq!(watcher.rest().await, ["STOPPED"]);
-        let living: Vec<bool> = runs.iter().map(|(_, _, child)| lives(*child)).collect();
+        let living: Vec<bool> = runs.iter().map(|(_, _, child)| baton.runs_process(*child)).collect();
         assert_eq!(living, [0, 1, 2].map(|number| number > stopped));
     }
 }

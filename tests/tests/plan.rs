@@ -1,7 +1,7 @@
 //! The five ways in which the plan wants Baton tried, end to end.
 #![allow(clippy::unwrap_used)]
 
-use baton_tests::{Baton, Frames, frames, lives};
+use baton_tests::{Baton, Frames, frames};
 use serde_json::json;
 
 #[tokio::test]
@@ -47,12 +47,12 @@ async fn a_cancel_in_mid_execution_kills_the_process_and_all_see_it() {
     one.next().await;
     let said = one.next().await.unwrap();
     let daemon: u32 = said.strip_prefix("child ").unwrap().parse().unwrap();
-    assert!(lives(daemon));
+    baton.until_runs_process(daemon).await;
     one.send("STOP").await;
     assert_eq!(one.rest().await, ["STOPPED"]);
     assert_eq!(two.rest().await, ["Starting...", said.as_str(), "STOPPED"]);
     assert_eq!((one.closed, two.closed), (Some(1000), Some(1000)));
-    assert!(!lives(daemon));
+    assert!(!baton.runs_process(daemon));
     baton.until_nothing_left().await;
 }
 
@@ -70,7 +70,7 @@ async fn a_worker_that_crashes_in_mid_task_has_it_redelivered() {
     let baton = baton.restart().await;
     let mut watcher = Frames::open(&baton, &id, "").await;
     watcher.until("Starting... (attempt 2)").await;
-    assert!(!lives(first), "the process of the first attempt is gone before the second begins");
+    assert!(!baton.runs_process(first), "the process of the first attempt is gone before the second begins");
     let second = watcher.next().await.unwrap();
     watcher.send("STOP").await;
     assert_eq!(watcher.rest().await, ["STOPPED"]);

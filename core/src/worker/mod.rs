@@ -175,6 +175,9 @@ struct Running {
     partition: Partition,
     offset: Offset,
     attempt: u32,
+    /// When the log took the record, and how many bytes it has.
+    at: Timestamp,
+    bytes: usize,
     record: Arc<TaskRecord>,
     /// The run is over; its slot is free once that is durable.
     over: bool,
@@ -367,7 +370,7 @@ impl Worker {
     fn on_ended(&mut self, run: RunId, ending: Ending, now: Now) {
         let Some(running) = self.runs.get_mut(&run).filter(|running| !running.over) else { return };
         running.over = true;
-        let (partition, offset, attempt) = (running.partition, running.offset, running.attempt);
+        let Running { partition, offset, attempt, at, bytes, .. } = *running;
         let record = running.record.clone();
         let is_owner = |claim: &Claim| claim.running.get(&offset) == Some(&run) || is(Mutant::StaleTerminal);
         let owner = self.claims.get_mut(&partition).filter(|claim| is_owner(claim));
@@ -380,6 +383,14 @@ impl Worker {
             (Some(claim), Ending::HandedBack) => {
                 claim.ledger.hand_back(offset);
                 claim.add([], [Then::Freed(run)]);
+            }
+            (Some(claim), Ending::Lost) => {
+                // A STOP may have come when the run could no longer hear it.
+                let stopped = self.stops.concern(&record.task_id, at);
+                let what = if stopped { What::Stopped(record) } else { What::Task(record) };
+                claim.running.remove(&offset);
+                claim.wait(offset, Waiting { at, bytes, what });
+                self.runs.remove(&run);
             }
             // Nothing may be written for a claim that is gone.
             (_, _) => {
@@ -552,7 +563,7 @@ impl Worker {
     /// Gives a slot to what waits there: a run, or its end if it can't be run.
     fn start(&mut self, partition: Partition, offset: Offset, now: Now) {
         let Some(claim) = self.claims.get_mut(&partition) else { return };
-        let Some(Waiting { what: What::Task(record), .. }) = claim.take(offset) else { return };
+        let Some(Waiting { at, bytes, what: What::Task(record) }) = claim.take(offset) else { return };
         let tries = claim.ledger.tries(offset);
         let max_attempts = record.max_attempts.unwrap_or(self.config.max_attempts);
         let prepared = if tries.counted().saturating_sub(is(Mutant::OneAttemptMore).into()) >= max_attempts {
@@ -585,7 +596,7 @@ impl Worker {
                     max_line: self.config.max_line,
                     seed: self.config.seed ^ run,
                 };
-                self.runs.insert(run, Running { partition, offset, attempt, record, over: false });
+                self.runs.insert(run, Running { partition, offset, attempt, at, bytes, record, over: false });
                 self.effects.push_back(Effect::Start(run, spec));
             }
             Err(reason) => {

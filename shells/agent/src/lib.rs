@@ -4,10 +4,14 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("Baton's worker needs Linux: it relies on pidfds, child subreapers and /proc");
 
-mod family;
-mod process;
+mod keeper;
+mod leftovers;
+mod private;
 mod projects;
-mod spawner;
+mod subprocess;
+mod subprocesses;
 
-pub use process::{Options, Subprocess, Subprocesses, Unopened};
+pub use keeper::{Means, Unkept, run as keeper};
 pub use projects::{ConfiguredProjects, FileProjects, HttpProjects, Unconfigured};
+pub use subprocess::Subprocess;
+pub use subprocesses::{Options, Subprocesses, Unopened};

@@ -1,253 +1,169 @@
-//! Real processes that misbehave: what is heard of each, and that nothing is left of it. Each test is alone in its
-//! process, as nextest runs them: a subreaper takes every stray child for an orphan of its runs.
+//! Real processes that misbehave: what is heard of each, and that nothing is left of it, with namespaces and without.
 #![allow(clippy::unwrap_used)]
 
-use baton_agent::{Options, Subprocess, Subprocesses};
-use baton_core::process::{Exit, ExitStatus, Signal, Spawn, Stream};
-use baton_runtime::ports::{Agents as _, Process as _, ProcessEvent};
-use std::fs;
-use std::path::Path;
+mod site;
+
+use baton_core::process::{ExitStatus, Signal, Spawn};
+use baton_runtime::ports::{Agents as _, Process as _};
+use site::{PATIENCE, Site, WELL, hear, spawn, until_ready};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-/// After this long what should have happened won't happen any more.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Site {
-    dir: TempDir,
-    agents: Subprocesses,
-}
-
-impl Site {
-    fn new() -> Self {
-        let dir = TempDir::new().unwrap();
-        let agents = Subprocesses::open(&Options { runs_dir: dir.path().join("runs") }).unwrap();
-        Self { dir, agents }
-    }
-
-    async fn spawn(&self, arguments: &str) -> Subprocess {
-        self.agents.spawn(spawn(arguments)).await.unwrap()
-    }
-
-    fn assert_nothing_left(&self) {
-        let left: Vec<_> = fs::read_dir(self.dir.path().join("runs")).unwrap().collect();
-        assert!(left.is_empty(), "{left:?}");
-        let marked = marked_processes(self.dir.path());
-        assert!(marked.is_empty(), "{marked:?}");
-    }
-}
-
-fn spawn(arguments: &str) -> Spawn {
-    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/misbehave.py");
-    let argv = ["python3", fixture].into_iter().chain(arguments.split_whitespace()).map(str::to_owned).collect();
-    Spawn {
-        task_id: "abc".parse().unwrap(),
-        attempt: 1,
-        argv,
-        env: vec![("GREETING".into(), "hello".into())],
-        project_file: "{\"db_conn\":\"x\"}".into(),
-    }
-}
-
-/// The processes whose environment names this directory.
-fn marked_processes(dir: &Path) -> Vec<String> {
-    let mark = format!("BATON_RUN={}", dir.display());
-    let pids = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    pids.filter(|path| fs::read(path.join("environ")).is_ok_and(|e| String::from_utf8_lossy(&e).contains(&mark)))
-        .map(|path| path.display().to_string())
-        .collect()
-}
-
-#[derive(Default)]
-struct Heard {
-    out: String,
-    err: String,
-}
-
-/// Everything up to the exit.
-async fn hear(process: &mut Subprocess) -> (Heard, Exit) {
-    let mut heard = Heard::default();
-    let listening = async {
-        loop {
-            match process.next().await {
-                ProcessEvent::Output(Stream::Stdout, bytes) => heard.out.push_str(&String::from_utf8_lossy(&bytes)),
-                ProcessEvent::Output(Stream::Stderr, bytes) => heard.err.push_str(&String::from_utf8_lossy(&bytes)),
-                ProcessEvent::Exited(exit) => return exit,
-            }
-        }
-    };
-    let exit = tokio::time::timeout(PATIENCE, listening).await.expect("it exits");
-    (heard, exit)
-}
-
-/// Up to the first line.
-async fn until_ready(process: &mut Subprocess) -> String {
-    let first = tokio::time::timeout(PATIENCE, process.next()).await.expect("it speaks");
-    let ProcessEvent::Output(_, bytes) = first else { panic!("{first:?}") };
-    String::from_utf8_lossy(&bytes).trim().to_owned()
-}
-
-const WELL: Exit = Exit { status: ExitStatus::Code(0), survivors_killed: false };
 
 #[tokio::test]
 async fn output_and_exit_are_heard() {
-    let site = Site::new();
-    let (heard, exit) = hear(&mut site.spawn("exits --code 3 --text no-luck").await).await;
-    assert_eq!((heard.err.as_str(), exit.status), ("no-luck\n", ExitStatus::Code(3)));
-    let (heard, exit) = hear(&mut site.spawn("lines --lines 3 --text x").await).await;
-    assert_eq!((heard.out.lines().count(), exit), (3, WELL));
-    site.assert_nothing_left();
+    for site in Site::both() {
+        let (heard, exit) = hear(&mut site.spawn("exits --code 3 --text no-luck").await).await;
+        assert_eq!((heard.err.as_str(), exit.status), ("no-luck\n", ExitStatus::Code(3)));
+        let (heard, exit) = hear(&mut site.spawn("lines --lines 3 --text x").await).await;
+        assert_eq!((heard.out.lines().count(), exit), (3, WELL));
+        site.assert_nothing_left();
+    }
 }
 
 #[tokio::test]
 async fn a_flood_on_one_stream_does_not_hold_the_other_up() {
-    let site = Site::new();
-    let (heard, exit) = hear(&mut site.spawn("flood").await).await;
-    assert_eq!((heard.out.as_str(), heard.err.len(), exit), ("after the flood\n", 1024 * 1024, WELL));
+    for site in Site::both() {
+        let (heard, exit) = hear(&mut site.spawn("flood").await).await;
+        assert_eq!((heard.out.as_str(), heard.err.len(), exit), ("after the flood\n", 1024 * 1024, WELL));
+    }
 }
 
 #[tokio::test]
 async fn every_line_of_a_firehose_arrives_however_slowly_it_is_read() {
-    let site = Site::new();
-    let mut process = site.spawn("lines --lines 100000 --text abc").await;
-    // Long enough for the agent to be done and the pipe to be full, were it not for back-pressure.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let (heard, exit) = hear(&mut process).await;
-    assert_eq!((heard.out.lines().count(), exit), (100_000, WELL));
-    assert!(heard.out.ends_with("line 100000 of 100000: abc\n"));
+    for site in Site::both() {
+        let mut process = site.spawn("lines --lines 100000 --text abc").await;
+        // Long enough for the agent to be done and the pipe to be full, were it not for back-pressure.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let (heard, exit) = hear(&mut process).await;
+        assert_eq!((heard.out.lines().count(), exit), (100_000, WELL));
+        assert!(heard.out.ends_with("line 100000 of 100000: abc\n"));
+    }
 }
 
 #[tokio::test]
 async fn a_process_that_dies_by_a_signal_says_which() {
-    let site = Site::new();
-    let (_, exit) = hear(&mut site.spawn("dies --code 11").await).await;
-    assert_eq!(exit.status, ExitStatus::Signal(11));
+    for site in Site::both() {
+        let (_, exit) = hear(&mut site.spawn("dies --code 11").await).await;
+        assert_eq!(exit.status, ExitStatus::Signal(11));
+    }
 }
 
 #[tokio::test]
 async fn sigterm_ends_a_silent_process_and_sigkill_a_stubborn_one() {
-    let site = Site::new();
-    let mut silent = site.spawn("silent").await;
-    until_ready(&mut silent).await;
-    silent.signal(Signal::Terminate);
-    assert_eq!(hear(&mut silent).await.1.status, ExitStatus::Signal(15));
-    let mut stubborn = site.spawn("stubborn").await;
-    until_ready(&mut stubborn).await;
-    stubborn.signal(Signal::Terminate);
-    stubborn.signal(Signal::Kill);
-    assert_eq!(hear(&mut stubborn).await.1.status, ExitStatus::Signal(9));
-    site.assert_nothing_left();
+    for site in Site::both() {
+        let mut silent = site.spawn("silent").await;
+        until_ready(&mut silent).await;
+        silent.signal(Signal::Terminate);
+        assert_eq!(hear(&mut silent).await.1.status, ExitStatus::Signal(15));
+        let mut stubborn = site.spawn("stubborn").await;
+        until_ready(&mut stubborn).await;
+        stubborn.signal(Signal::Terminate);
+        stubborn.signal(Signal::Kill);
+        assert_eq!(hear(&mut stubborn).await.1.status, ExitStatus::Signal(9));
+        site.assert_nothing_left();
+    }
 }
 
 #[tokio::test]
 async fn a_process_that_is_stopped_hears_sigterm() {
-    let site = Site::new();
-    let mut stopped = site.spawn("stopped").await;
-    until_ready(&mut stopped).await;
-    stopped.signal(Signal::Terminate);
-    assert_eq!(hear(&mut stopped).await.1.status, ExitStatus::Signal(15));
+    for site in Site::both() {
+        let mut stopped = site.spawn("stopped").await;
+        until_ready(&mut stopped).await;
+        stopped.signal(Signal::Terminate);
+        assert_eq!(hear(&mut stopped).await.1.status, ExitStatus::Signal(15));
+    }
 }
 
 #[tokio::test]
 async fn whatever_a_process_leaves_behind_is_ended() {
-    let site = Site::new();
-    for mode in ["child", "detached", "daemon", "brood"] {
-        let began = Instant::now();
-        let mut process = site.spawn(mode).await;
-        if mode == "brood" {
-            until_ready(&mut process).await;
-            process.signal(Signal::Terminate);
+    for site in Site::both() {
+        for mode in ["child", "detached", "daemon", "brood"] {
+            let began = Instant::now();
+            let mut process = site.spawn(mode).await;
+            if mode == "brood" {
+                until_ready(&mut process).await;
+                process.signal(Signal::Terminate);
+            }
+            let (_, exit) = hear(&mut process).await;
+            // SIGTERM may have ended the whole brood.
+            assert!(exit.survivors_killed || mode == "brood", "{mode}");
+            site.assert_nothing_left();
+            assert!(began.elapsed() < PATIENCE / 2, "{mode}");
         }
-        let (_, exit) = hear(&mut process).await;
-        // SIGTERM may have ended the whole brood.
-        assert!(exit.survivors_killed || mode == "brood", "{mode}");
-        site.assert_nothing_left();
-        assert!(began.elapsed() < PATIENCE / 2, "{mode}");
     }
 }
 
 #[tokio::test]
 async fn a_kill_takes_daemons_with_it() {
-    let site = Site::new();
-    for mode in ["detached --stay", "daemon --stay"] {
-        let mut process = site.spawn(mode).await;
-        until_ready(&mut process).await;
-        process.signal(Signal::Kill);
-        assert!(hear(&mut process).await.1.survivors_killed, "{mode}");
-        site.assert_nothing_left();
+    for site in Site::both() {
+        for mode in ["detached --stay", "daemon --stay"] {
+            let mut process = site.spawn(mode).await;
+            until_ready(&mut process).await;
+            process.signal(Signal::Kill);
+            assert!(hear(&mut process).await.1.survivors_killed, "{mode}");
+            site.assert_nothing_left();
+        }
     }
 }
 
 #[tokio::test]
 async fn a_process_that_is_dropped_is_killed() {
-    let site = Site::new();
-    let mut process = site.spawn("daemon --stay").await;
-    until_ready(&mut process).await;
-    drop(process);
-    let until = Instant::now() + PATIENCE;
-    while !marked_processes(site.dir.path()).is_empty() || site.dir.path().join("runs/abc.1").exists() {
-        assert!(Instant::now() < until, "something is left");
-        tokio::task::yield_now().await;
+    for site in Site::both() {
+        let mut process = site.spawn("daemon --stay").await;
+        until_ready(&mut process).await;
+        drop(process);
+        site.until_nothing_left().await;
     }
 }
 
 #[tokio::test]
 async fn private_files_are_private_and_go() {
-    let site = Site::new();
-    let (heard, exit) = hear(&mut site.spawn("files").await).await;
-    let first = heard.out.lines().next().unwrap();
-    assert!(first.starts_with("600 700 "), "{first}");
-    assert!(heard.out.contains("{\"db_conn\":\"x\"}"));
-    assert_eq!(exit, WELL);
-    site.assert_nothing_left();
+    for site in Site::both() {
+        let (heard, exit) = hear(&mut site.spawn("files").await).await;
+        let first = heard.out.lines().next().unwrap();
+        assert!(first.starts_with("600 700 "), "{first}");
+        assert!(heard.out.contains("{\"db_conn\":\"x\"}"));
+        assert_eq!(exit, WELL);
+        site.assert_nothing_left();
+    }
 }
 
 #[tokio::test]
 async fn the_environment_is_what_it_must_be() {
-    let site = Site::new();
-    let (heard, _) = hear(&mut site.spawn("environment").await).await;
-    let names: Vec<_> = heard.out.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
-    for name in ["BATON_ATTEMPT", "BATON_PROJECT_FILE", "BATON_TASK_ID", "GREETING", "PATH", "TMPDIR"] {
-        assert!(names.contains(&name), "{name}");
+    for site in Site::both() {
+        let (heard, _) = hear(&mut site.spawn("environment").await).await;
+        let names: Vec<_> = heard.out.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+        for name in ["BATON_ATTEMPT", "BATON_PROJECT_FILE", "BATON_TASK_ID", "GREETING", "PATH", "TMPDIR"] {
+            assert!(names.contains(&name), "{name}");
+        }
+        assert!(!names.iter().any(|name| name.starts_with("CARGO")), "{names:?}");
     }
-    assert!(!names.iter().any(|name| name.starts_with("CARGO")), "{names:?}");
 }
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_said_in_words() {
-    let site = Site::new();
-    let nothing = Spawn { argv: vec!["no-such-agent".into()], ..spawn("") };
-    let why = site.agents.spawn(nothing).await.err().unwrap();
-    assert_eq!(
-        why,
-        "could not start no-such-agent: there is no such program on this worker (is it installed, and on PATH?)"
-    );
-    let long = Spawn { argv: vec!["true".into(), "x".repeat(200_000)], ..spawn("") };
-    let why = site.agents.spawn(long).await.err().unwrap();
-    assert_eq!(why, "could not start true: its arguments are longer than the system takes");
-    site.assert_nothing_left();
+    for site in Site::both() {
+        let nothing = Spawn { argv: vec!["no-such-agent".into()], ..spawn("") };
+        let why = site.agents.spawn(nothing).await.err().unwrap();
+        assert_eq!(
+            why,
+            "could not start no-such-agent: there is no such program on this worker (is it installed, and on PATH?)"
+        );
+        let long = Spawn { argv: vec!["true".into(), "x".repeat(200_000)], ..spawn("") };
+        let why = site.agents.spawn(long).await.err().unwrap();
+        assert_eq!(why, "could not start true: its arguments are longer than the system takes");
+        site.assert_nothing_left();
+    }
 }
 
 #[tokio::test]
 async fn hundreds_of_runs_leave_nothing() {
-    let site = Site::new();
-    for round in 0..200 {
-        let mut process =
-            site.agents.spawn(Spawn { argv: vec!["echo".into(), round.to_string()], ..spawn("") }).await.unwrap();
-        let (heard, exit) = hear(&mut process).await;
-        assert_eq!((heard.out, exit), (format!("{round}\n"), WELL));
+    for site in Site::both() {
+        for round in 0..200 {
+            let mut process =
+                site.agents.spawn(Spawn { argv: vec!["echo".into(), round.to_string()], ..spawn("") }).await.unwrap();
+            let (heard, exit) = hear(&mut process).await;
+            assert_eq!((heard.out, exit), (format!("{round}\n"), WELL));
+        }
+        site.assert_nothing_left();
     }
-    site.assert_nothing_left();
-}
-
-#[tokio::test]
-async fn what_an_earlier_worker_left_is_ended_at_the_next_start() {
-    let site = Site::new();
-    let mut process = site.spawn("daemon --stay").await;
-    until_ready(&mut process).await;
-    // As if the worker had been killed: nobody clears away.
-    std::mem::forget(process);
-    assert!(!marked_processes(site.dir.path()).is_empty());
-    let _next = Subprocesses::open(&Options { runs_dir: site.dir.path().join("runs") }).unwrap();
-    site.assert_nothing_left();
 }

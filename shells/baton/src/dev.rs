@@ -3,11 +3,12 @@
 
 use crate::cli::Dev;
 use crate::client::{example, screen};
+use crate::keeper;
 use crate::report::Failure;
 use crate::serving::{ServedApi, listen_for_api};
 use crate::signals::Signals;
 use crate::working::{Working, look_for, open_projects, read_types, worker_config};
-use baton_agent::{Options as AgentOptions, Subprocesses};
+use baton_agent::Subprocesses;
 use baton_local::{LocalLog, Options as LogOptions};
 use baton_runtime::worker::Membership;
 use std::io::IsTerminal as _;
@@ -61,8 +62,7 @@ async fn start(options: &Dev) -> Result<Parts, Failure> {
     let (partitions, retention) = (options.log.partitions, options.log.retention);
     let log_options = LogOptions { partitions, retention, ..LogOptions::default() };
     let log = LocalLog::open(&options.data, &log_options).map_err(Failure::unreachable)?;
-    let agents =
-        Subprocesses::open(&AgentOptions { runs_dir: options.data.join("runs") }).map_err(Failure::unreachable)?;
+    let agents = Subprocesses::open(&keeper::options(options.data.join("runs"))).map_err(Failure::unreachable)?;
     let listening = listen_for_api(&options.access).await?;
     let address = listening.address;
     let api = ServedApi::start(log.clone(), listening, types.clone(), retention, &options.api);

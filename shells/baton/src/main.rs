@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod dev;
 mod kafka;
+mod keeper;
 mod logging;
 mod report;
 mod services;
@@ -20,6 +21,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if keeper::is_asked_for(&arguments) {
+        return baton_agent::keeper();
+    }
     match start(&arguments) {
         Ok(code) => code,
         Err(failure) => failure.report(),

@@ -187,8 +187,10 @@ pub trait Agents: Clone + Send + Sync + 'static {
     /// Whoever spawned may not be there after `until`, unless this is said again: then another worker may begin the same
     /// tasks, so all processes must be dead by then, even if this worker is frozen and can't end them, and none may be
     /// made after it: what a worker began before it froze goes on when it wakes. Never called for
-    /// a log whose claims end only by word.
-    fn hold_until(&self, until: Instant);
+    /// a log whose claims end only by word; for another, before the first claim.
+    ///
+    /// Returns when the worker must give its claims up, unless this is said again: a little earlier, as ending takes time.
+    fn hold_until(&self, until: Instant) -> Instant;
 }
 
 /// A live process. Dropping it kills all of it.
@@ -208,6 +210,9 @@ pub enum ProcessEvent {
     Output(Stream, Bytes),
     /// It is gone, and so is everything of it. Nothing comes after.
     Exited(Exit),
+    /// The same, but it was ended by what keeps it: as the claims ran out, or as the keeper itself was killed. How it would
+    /// have ended nobody knows.
+    Lost,
 }
 
 /// Knows the projects' configs.

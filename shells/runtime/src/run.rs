@@ -118,6 +118,11 @@ async fn next_event<P: Process>(process: &mut Option<P>) -> Input {
             tracing::debug!(status = %exit.status, survivors_killed = exit.survivors_killed, "exited");
             Input::Exited(exit)
         }
+        ProcessEvent::Lost => {
+            *process = None;
+            tracing::warn!("the process was lost, with its keeper or with the claims: the attempt counts");
+            Input::Lost
+        }
     }
 }
 

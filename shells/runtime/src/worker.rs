@@ -130,12 +130,7 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
                 None => unreachable!("the loop holds a sender"),
             },
             event = with_member.then(member.next()) => match event {
-                Ok(event) => {
-                    if let GroupEvent::Renewed { until } = event {
-                        hands.ports.agents.hold_until(until);
-                    }
-                    heard(event, &clock)
-                }
+                Ok(event) => heard(event, &hands.ports.agents, &clock),
                 Err(error) => {
                     with_member.note(error, Topic::Tasks.name())?;
                     continue;
@@ -146,7 +141,7 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
     }
 }
 
-fn heard<W: World>(event: GroupEvent, clock: &Clock<W>) -> Input {
+fn heard<A: Agents, W: World>(event: GroupEvent, agents: &A, clock: &Clock<W>) -> Input {
     match event {
         GroupEvent::Claimed { partition, epoch, committed } => {
             tracing::debug!(partition, epoch, offset = committed.offset, "claimed");
@@ -158,7 +153,7 @@ fn heard<W: World>(event: GroupEvent, clock: &Clock<W>) -> Input {
             Input::Lost(partition)
         }
         GroupEvent::Records(records) => Input::Records(records),
-        GroupEvent::Renewed { until } => Input::Renewed(clock.of(until)),
+        GroupEvent::Renewed { until } => Input::Renewed(clock.of(agents.hold_until(until))),
     }
 }
 

@@ -50,7 +50,9 @@ impl Agents for Counted {
         Ok(CountedProcess { agents: self.clone(), signalled: Notify::new() })
     }
 
-    fn hold_until(&self, _: Instant) {}
+    fn hold_until(&self, until: Instant) -> Instant {
+        until
+    }
 }
 
 impl Process for CountedProcess {

@@ -2,12 +2,13 @@
 
 use crate::cli::WorkerService;
 use crate::kafka;
+use crate::keeper;
 use crate::report::Failure;
 use crate::serving::{Server, listen};
 use crate::signals::Signals;
 use crate::working::{Working, look_for, open_projects, read_types, worker_config};
 use axum::Router;
-use baton_agent::{Options as AgentOptions, Subprocesses};
+use baton_agent::Subprocesses;
 use baton_runtime::worker::Membership;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -20,8 +21,7 @@ pub async fn run(options: WorkerService) -> Result<ExitCode, Failure> {
     let projects = open_projects(&options.agent)?;
     let kafka = kafka::options(&options.kafka, &options.log, !options.no_create_topics, options.session_timeout)?;
     let _lock = lock(&options.runs)?;
-    let agents =
-        Subprocesses::open(&AgentOptions { runs_dir: options.runs.join("runs") }).map_err(Failure::unreachable)?;
+    let agents = Subprocesses::open(&keeper::options(options.runs.join("runs"))).map_err(Failure::unreachable)?;
     let listening = match options.health {
         Some(at) => Some(listen("--health", at, true).await?),
         None => None,

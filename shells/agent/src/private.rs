@@ -1,0 +1,108 @@
+//! What a run has for itself: its directory, its project's config in a file, its environment. They go with the run.
+
+use baton_core::process::Spawn;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// The variable that marks every process of a run: it holds the run's own directory.
+pub const MARK: &str = "BATON_RUN";
+
+/// What of Baton's own environment its agents get. Everything else, keys above all, comes from the project's config.
+const INHERITED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TERM",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+];
+
+/// The directory of a run. Dropping it removes it, unless it was handed over to a guardian.
+#[derive(Debug)]
+pub struct PrivateDir {
+    path: PathBuf,
+    ours: bool,
+}
+
+impl PrivateDir {
+    /// Makes it (0700), and in it the file of the project's config (0600).
+    pub fn make(runs_dir: &Path, spawn: &Spawn) -> Result<Self, String> {
+        let dir = Self { path: runs_dir.join(format!("{}.{}", spawn.task_id, spawn.attempt)), ours: true };
+        dir.fill(&spawn.project_file)
+            .map_err(|error| format!("could not write the attempt's files in {}: {error}", dir.path.display()))?;
+        Ok(dir)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// From now on somebody else removes it.
+    pub fn hand_over(mut self) -> PathBuf {
+        self.ours = false;
+        self.path.clone()
+    }
+
+    fn project_file(&self) -> PathBuf {
+        self.path.join("project.json")
+    }
+
+    fn fill(&self, project: &str) -> io::Result<()> {
+        if self.path.exists() {
+            fs::remove_dir_all(&self.path)?;
+        }
+        DirBuilder::new().mode(0o700).create(&self.path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.project_file())?;
+        file.write_all(project.as_bytes())
+    }
+
+    /// The whole environment of the run's agent.
+    pub fn environment(&self, spawn: &Spawn) -> Vec<(OsString, OsString)> {
+        let inherited = std::env::vars_os()
+            .filter(|(name, _)| name.to_str().is_some_and(|name| INHERITED.contains(&name) || name.starts_with("LC_")));
+        let of_project = spawn.env.iter().map(|(name, value)| (name.into(), value.into()));
+        let own: [(&str, OsString); 5] = [
+            ("BATON_TASK_ID", spawn.task_id.as_str().into()),
+            ("BATON_ATTEMPT", spawn.attempt.to_string().into()),
+            ("BATON_PROJECT_FILE", self.project_file().into()),
+            ("TMPDIR", self.path().into()),
+            (MARK, self.path().into()),
+        ];
+        let unbuffered = ("PYTHONUNBUFFERED".into(), "1".into()); // a pipe would hold lines back
+        let own = own.map(|(name, value)| (name.into(), value));
+        inherited.chain([unbuffered]).chain(of_project).chain(own).collect()
+    }
+}
+
+impl Drop for PrivateDir {
+    fn drop(&mut self) {
+        if self.ours {
+            remove(&self.path);
+        }
+    }
+}
+
+/// Removes a run's directory.
+pub fn remove(dir: &Path) {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(dir = %dir.display(), %error, "could not remove an attempt's directory");
+        }
+        _ => {}
+    }
+}
