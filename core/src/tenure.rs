@@ -62,7 +62,7 @@ pub enum Input {
     /// It is no longer in the group: all assignments are gone, and all it held is lost. What it asked for and has not
     /// begun must not begin any more.
     Expelled,
-    /// The answer to [`Effect::Look`]; `None` if there was none.
+    /// The answer to [`Effect::Glance`] or [`Effect::Look`]; `None` if there was none.
     Found(Partition, Token, Option<Committed>),
     /// The answer to [`Effect::AskMembers`]; `None` if there was none.
     Members(Token, Option<BTreeSet<MemberId>>),
@@ -84,6 +84,8 @@ pub type Token = u64;
 /// What a member asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// Read what was committed last, whether a transaction on it is open or not.
+    Glance(Partition, Token),
     /// Read what is committed, once no transaction on it is open.
     Look(Partition, Token),
     /// List who is in the group now, by its coordinator.
@@ -135,10 +137,12 @@ struct Seat {
 
 #[derive(Debug)]
 enum State {
-    /// What is committed is being read.
+    /// Who holds it is being read. It may have died in a transaction, which stays open until it is fenced.
+    Glancing,
+    /// That is read again then.
+    GlancingAt(Instant),
+    /// Nobody holds it who is not fenced: what is committed is being read.
     Looking,
-    /// It is read again then.
-    LookingAt(Instant),
     /// Another holds it; whether that one is still in the group is being asked.
     Asking(MemberId),
     /// Another held it, who is no longer in the group and is being fenced.
@@ -192,7 +196,7 @@ impl Tenures {
     /// When to call [`Self::handle`] with [`Input::Timeout`].
     pub fn deadline(&self) -> Option<Instant> {
         let at = |seat: &Seat| match seat.state {
-            State::LookingAt(at) | State::GivingUpAt { at, .. } => Some(at),
+            State::GlancingAt(at) | State::GivingUpAt { at, .. } => Some(at),
             _ => None,
         };
         self.seats.values().filter_map(at).min()
@@ -226,8 +230,8 @@ impl Tenures {
             }
             return;
         }
-        self.seats.insert(partition, Seat { assigned: true, token: 0, state: State::Looking });
-        self.look(partition);
+        self.seats.insert(partition, Seat { assigned: true, token: 0, state: State::Glancing });
+        self.glance(partition);
     }
 
     fn on_unassigned(&mut self, partition: Partition) {
@@ -248,7 +252,12 @@ impl Tenures {
                 seat.assigned = false;
             }
             State::GivingUp { .. } | State::GivingUpAt { .. } => seat.assigned = false,
-            State::Looking | State::LookingAt(_) | State::Asking(_) | State::Fencing(_) | State::Unreadable => {
+            State::Glancing
+            | State::GlancingAt(_)
+            | State::Looking
+            | State::Asking(_)
+            | State::Fencing(_)
+            | State::Unreadable => {
                 self.seats.remove(&partition);
             }
         }
@@ -267,25 +276,30 @@ impl Tenures {
 
     fn on_found(&mut self, partition: Partition, token: Token, found: Option<Committed>, now: Instant) {
         let Some(seat) = self.seats.get_mut(&partition) else { return };
-        if seat.token != token || !matches!(seat.state, State::Looking) {
+        let is_settled = match seat.state {
+            State::Looking => true,
+            State::Glancing => false,
+            _ => return,
+        };
+        if seat.token != token {
             return;
         }
         let (Some(found), Some(me)) = (found, &self.me) else {
-            seat.state = State::LookingAt(now + TRY_AGAIN_AFTER);
+            seat.state = State::GlancingAt(now + TRY_AGAIN_AFTER);
             return;
         };
-        let Some((title, rest)) = Title::split(&found.metadata) else {
-            seat.state = State::Unreadable;
-            self.effects.push_back(Effect::Claimed { partition, epoch: 0, committed: found });
-            return;
-        };
-        match title.holder {
-            Some(holder) if holder != *me && !self.fenced.contains(&holder) => {
+        match Title::split(&found.metadata) {
+            Some((Title { holder: Some(holder), .. }, _)) if holder != *me && !self.fenced.contains(&holder) => {
                 self.next_token += 1;
                 (seat.token, seat.state) = (self.next_token, State::Asking(holder));
                 self.ask_members();
             }
-            _ => {
+            _ if !is_settled => self.look(partition),
+            None => {
+                seat.state = State::Unreadable;
+                self.effects.push_back(Effect::Claimed { partition, epoch: 0, committed: found });
+            }
+            Some((title, rest)) => {
                 let epoch = title.epoch + 1;
                 let committed = Committed { offset: found.offset, metadata: rest.to_owned() };
                 let title = Title { epoch, holder: Some(me.clone()) };
@@ -313,8 +327,8 @@ impl Tenures {
                     gone.insert(holder.clone());
                     seat.state = State::Fencing(holder.clone());
                 }
-                Some(_) => seat.state = State::LookingAt(now + LOOK_AGAIN_AFTER),
-                None => seat.state = State::LookingAt(now + TRY_AGAIN_AFTER),
+                Some(_) => seat.state = State::GlancingAt(now + LOOK_AGAIN_AFTER),
+                None => seat.state = State::GlancingAt(now + TRY_AGAIN_AFTER),
             }
         }
         self.effects.extend(gone.into_iter().map(Effect::Fence));
@@ -335,7 +349,7 @@ impl Tenures {
             if is_fenced {
                 self.look(partition);
             } else if let Some(seat) = self.seats.get_mut(&partition) {
-                seat.state = State::LookingAt(now + TRY_AGAIN_AFTER);
+                seat.state = State::GlancingAt(now + TRY_AGAIN_AFTER);
             }
         }
     }
@@ -350,7 +364,7 @@ impl Tenures {
                     seat.state =
                         State::Holding(Holding { epoch, committed, stepping: false, revoked: false, released: false });
                 } else {
-                    seat.state = State::LookingAt(now + TRY_AGAIN_AFTER);
+                    seat.state = State::GlancingAt(now + TRY_AGAIN_AFTER);
                 }
                 if unassigned {
                     self.on_unassigned(partition);
@@ -361,7 +375,7 @@ impl Tenures {
                     let (epoch, committed) = (*epoch, std::mem::take(committed));
                     seat.state = State::GivingUpAt { epoch, committed, at: now + TRY_AGAIN_AFTER };
                 } else if seat.assigned {
-                    self.look(partition);
+                    self.glance(partition);
                 } else {
                     self.seats.remove(&partition);
                 }
@@ -396,10 +410,18 @@ impl Tenures {
         let due: Vec<Partition> = self.seats.keys().copied().collect();
         for partition in due {
             match &self.seats[&partition].state {
-                State::LookingAt(at) if *at <= now => self.look(partition),
+                State::GlancingAt(at) if *at <= now => self.glance(partition),
                 State::GivingUpAt { at, .. } if *at <= now => self.give_up(partition),
                 _ => {}
             }
+        }
+    }
+
+    fn glance(&mut self, partition: Partition) {
+        let token = self.token();
+        if let Some(seat) = self.seats.get_mut(&partition) {
+            (seat.token, seat.state) = (token, State::Glancing);
+            self.effects.push_back(Effect::Glance(partition, token));
         }
     }
 
@@ -458,11 +480,13 @@ mod tests {
     const PARTITIONS: Partition = 3;
 
     /// A group of members over one store of committed offsets: each question may be answered at any time, each write may
-    /// land or fail, and members are expelled without a word.
+    /// land or fail, and members die without a word, some of them in a transaction.
     #[derive(Default)]
     struct World {
         members: Vec<Member>,
         committed: BTreeMap<Partition, (Committed, Epoch)>,
+        /// Transactions of dead members, and what they would write; `None`: the same title again.
+        open: BTreeMap<Partition, (MemberId, Option<Committed>)>,
         assigned: BTreeMap<Partition, usize>,
         /// Asked back, and not yielded yet.
         unassigned: BTreeSet<Partition>,
@@ -514,9 +538,12 @@ mod tests {
         fn answer(&mut self, who: usize, lands: bool) {
             let Some(asked) = self.members[who].asked.pop_front() else { return };
             let input = match asked {
+                Effect::Glance(partition, token) => {
+                    Input::Found(partition, token, lands.then(|| self.found(partition)))
+                }
                 Effect::Look(partition, token) => {
-                    let found = self.committed.get(&partition).map(|(found, _)| found.clone()).unwrap_or_default();
-                    Input::Found(partition, token, lands.then_some(found))
+                    let found = (lands && !self.open.contains_key(&partition)).then(|| self.found(partition));
+                    Input::Found(partition, token, found)
                 }
                 Effect::AskMembers(token) => {
                     let all = self.members.iter().map(|member| member.id.clone()).collect();
@@ -524,6 +551,9 @@ mod tests {
                 }
                 Effect::Fence(member) => {
                     assert!(self.members.iter().all(|other| other.id != member), "a living member is fenced");
+                    if lands {
+                        self.end_transactions(|owner| *owner == member);
+                    }
                     Input::Fenced(member, lands)
                 }
                 Effect::Write(partition, token, written) => {
@@ -542,7 +572,23 @@ mod tests {
             self.tell(who, input);
         }
 
+        fn found(&self, partition: Partition) -> Committed {
+            self.committed.get(&partition).map(|(found, _)| found.clone()).unwrap_or_default()
+        }
+
+        /// Ends transactions of the dead: some were about to be committed, and are.
+        fn end_transactions(&mut self, which: impl Fn(&MemberId) -> bool) {
+            for (partition, (owner, written)) in std::mem::take(&mut self.open) {
+                match written {
+                    _ if !which(&owner) => drop(self.open.insert(partition, (owner, written))),
+                    Some(written) if self.joined.is_multiple_of(2) => self.write(partition, written),
+                    _ => {}
+                }
+            }
+        }
+
         fn write(&mut self, partition: Partition, written: Committed) {
+            assert!(!self.open.contains_key(&partition), "written beside an open transaction");
             let (title, _) = Title::split(&written.metadata).expect("a title");
             let last = self.committed.get(&partition).map_or(0, |(_, epoch)| *epoch);
             let rises = if title.holder.is_some() { title.epoch > last } else { title.epoch == last };
@@ -578,11 +624,17 @@ mod tests {
                         self.tell(who, Input::Release(partition));
                     }
                 }
-                // Dead: what it asked for never happens, or its transaction was open, and nobody reads before that is committed.
+                // Dead: what it asked for never happens, or its transaction is open.
                 4 => {
                     let member = self.members.remove(who);
-                    if let Some(Effect::Write(open, _, written)) = member.asked.front().filter(|_| partition > 0) {
-                        self.write(*open, written.clone());
+                    match member.asked.front() {
+                        Some(Effect::Write(open, _, written)) if partition > 0 => {
+                            self.open.insert(*open, (member.id, Some(written.clone())));
+                        }
+                        _ if member.held.contains_key(&partition) => {
+                            self.open.insert(partition, (member.id, None));
+                        }
+                        _ => {}
                     }
                     self.assigned.retain(|_, owner| *owner != who);
                     self.unassigned.retain(|partition| self.assigned.contains_key(partition));
@@ -602,6 +654,10 @@ mod tests {
             if self.members.is_empty() {
                 self.join();
             }
+            // The transactions of those who never held a partition end by their own timeout, and nobody waits for the others'.
+            let holders: BTreeSet<MemberId> =
+                self.committed.values().filter_map(|(found, _)| Title::split(&found.metadata)?.0.holder).collect();
+            self.end_transactions(|owner| !holders.contains(owner));
             for _ in 0..60 {
                 for partition in 0..PARTITIONS {
                     match self.assigned.get(&partition).copied() {

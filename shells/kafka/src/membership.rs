@@ -81,6 +81,7 @@ struct State {
 
 /// What takes a while to answer.
 enum Question {
+    Glance(Partition, Token),
     Look(Partition, Token),
     Members(Token),
     Fence(MemberId),
@@ -118,8 +119,11 @@ impl Membership {
             let spawned = std::thread::Builder::new().name(name.into()).spawn(body);
             spawned.map(drop).map_err(|error| LogError::Fatal(format!("could not start a thread: {error}")))
         };
+        let mut config = options.asker();
+        let glancing = config.set("group.id", &membership.group).create_with_context(Heard::default());
+        let glancing: BaseConsumer<Heard> = glancing.map_err(|error| failed(&error))?;
         let (m, c) = (membership.clone(), consumer.clone());
-        thread("baton-questions", Box::new(move || m.answer_all(&c, &asked)))?;
+        thread("baton-questions", Box::new(move || m.answer_all(&c, &glancing, &asked)))?;
         let (m, c) = (membership.clone(), consumer.clone());
         thread("baton-lease", Box::new(move || m.prove_always(&c)))?;
         let stepper = Stepper::new(membership.clone(), consumer.clone());
@@ -184,6 +188,7 @@ impl Membership {
     fn carry_out(&self, state: &mut MutexGuard<'_, State>, effect: Effect) {
         // A channel whose other end is gone: the membership is ending.
         match effect {
+            Effect::Glance(partition, token) => drop(self.questions.send(Question::Glance(partition, token))),
             Effect::Look(partition, token) => drop(self.questions.send(Question::Look(partition, token))),
             Effect::AskMembers(token) => drop(self.questions.send(Question::Members(token))),
             Effect::Fence(member) => drop(self.questions.send(Question::Fence(member))),
@@ -257,9 +262,14 @@ impl Membership {
         }
     }
 
+    /// The id of this member by now; `None` if it has none.
+    pub fn id_now(consumer: &GroupConsumer) -> Option<MemberId> {
+        raw::member_id(consumer.client()).map(|id| id[id.len().saturating_sub(UUID)..].to_owned())
+    }
+
     /// A member that was expelled comes back under another id, and may not hear of it otherwise.
     fn see_who_it_is(&self, consumer: &GroupConsumer) {
-        let id = raw::member_id(consumer.client()).map(|id| id[id.len().saturating_sub(UUID)..].to_owned());
+        let id = Self::id_now(consumer);
         let mut state = lock(&self.state);
         if state.me == id || self.leaving.load(Ordering::Acquire) {
             return;
@@ -356,17 +366,23 @@ impl Membership {
     }
 
     /// The thread that asks what takes a while.
-    fn answer_all(&self, consumer: &Arc<GroupConsumer>, asked: &jobs::Receiver<Question>) {
+    fn answer_all(
+        &self,
+        consumer: &Arc<GroupConsumer>,
+        glancing: &BaseConsumer<Heard>,
+        asked: &jobs::Receiver<Question>,
+    ) {
+        let answer = |partition, token, found: KafkaResult<Committed>| {
+            let found = found.inspect_err(|error| tracing::debug!(partition, why = plain(error), "looking"));
+            self.tell(Input::Found(partition, token, found.ok()));
+        };
         for question in asked {
             if self.leaving.load(Ordering::Acquire) {
                 return;
             }
             match question {
-                Question::Look(partition, token) => {
-                    let found = self.look(consumer, partition);
-                    let found = found.inspect_err(|error| tracing::debug!(partition, why = plain(error), "looking"));
-                    self.tell(Input::Found(partition, token, found.ok()));
-                }
+                Question::Glance(partition, token) => answer(partition, token, self.committed(glancing, partition)),
+                Question::Look(partition, token) => answer(partition, token, self.look(consumer, partition)),
                 Question::Members(token) => {
                     let members = consumer.fetch_group_list(Some(&self.group), ANSWERED_WITHIN);
                     let members = members.inspect_err(|error| tracing::debug!(why = plain(error), "the members"));
@@ -390,6 +406,14 @@ impl Membership {
 
     /// What is committed of a partition, once no transaction on it is open.
     pub fn look(&self, consumer: &GroupConsumer, partition: Partition) -> KafkaResult<Committed> {
+        self.committed(consumer, partition)
+    }
+
+    fn committed<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        partition: Partition,
+    ) -> KafkaResult<Committed> {
         let mut list = TopicPartitionList::new();
         list.add_partition(self.topics.name(Topic::Tasks), number(partition));
         let found = consumer.committed_offsets(list, ANSWERED_WITHIN)?;
