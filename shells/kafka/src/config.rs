@@ -35,6 +35,9 @@ const OURS: &[&str] = &[
 pub(crate) const DELIVERED_WITHIN: Duration = Duration::from_secs(9);
 /// How long a transaction may stay open at the brokers: until then it holds the readers of its partitions back.
 pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// After how long without a word a connection of a transactional producer is closed. librdkafka 2.12 goes on with the offsets of a
+/// transaction, whose group's coordinator died and left the cluster, only when a connection comes or goes: without this it never might.
+const IDLE: Duration = Duration::from_secs(5);
 /// How long the brokers have for an answer to a question of ours.
 pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// The largest record: a task of 1 MiB in a dead letter, with the reason and its last lines around it.
@@ -201,7 +204,10 @@ impl Options {
     /// The producer of one membership's transactions.
     pub(crate) fn transactional(&self, id: &str) -> ClientConfig {
         let mut config = self.producer();
-        config.set("transactional.id", id).set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
+        config
+            .set("transactional.id", id)
+            .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
+            .set("connections.max.idle.ms", IDLE.as_millis().to_string());
         config
     }
 }
