@@ -2,7 +2,7 @@
 //! on: that is refused.
 
 use crate::errors::{Heard, OpenError, plain};
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use std::collections::BTreeMap;
@@ -147,7 +147,9 @@ impl Options {
             .set("auto.offset.reset", "error")
             .set("queued.max.messages.kbytes", AHEAD_KBYTES.to_string())
             .set("fetch.queue.backoff.ms", "10")
-            .set("fetch.error.backoff.ms", "100");
+            .set("fetch.error.backoff.ms", "100")
+            // Whoever reads its queue in batches can't take what it logs out of it: librdkafka would print that.
+            .set_log_level(RDKafkaLogLevel::Emerg);
         config
     }
 
