@@ -15,13 +15,15 @@ use rdkafka::producer::Producer as _;
 use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
 use std::sync::mpsc as jobs;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How many steps go together at most.
 const TOGETHER: usize = 64;
 /// How long until what did not work is tried again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// How long a group may take to share its partitions out anew, before whoever waits for a step is told of it.
+const MOVED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the thread is to do.
 pub enum Job {
@@ -79,6 +81,8 @@ enum Whose {
 enum Failed {
     /// It may work later.
     Later(String),
+    /// The group is sharing its partitions out anew, and takes the commits of its members again in a moment.
+    Moving(String),
     /// The producer is of no use any more; what became of its transaction is not known.
     Broken(String),
 }
@@ -167,10 +171,16 @@ impl Stepper {
 
     /// One transaction. When this returns, it is known whether it happened.
     fn transact(&mut self, me: &MemberId, life: u64, parts: &[Part]) -> Result<(), String> {
-        let failed = match self.attempt(me, life, parts) {
-            Ok(()) => return Ok(()),
-            Err(Failed::Later(why)) => return Err(why),
-            Err(Failed::Broken(why)) => why,
+        let until = Instant::now() + MOVED_WITHIN;
+        let failed = loop {
+            match self.attempt(me, life, parts) {
+                Ok(()) => return Ok(()),
+                Err(Failed::Moving(_)) if self.membership.lives(life) && Instant::now() < until => {
+                    std::thread::sleep(AGAIN_AFTER);
+                }
+                Err(Failed::Later(why) | Failed::Moving(why)) => return Err(why),
+                Err(Failed::Broken(why)) => break why,
+            }
         };
         tracing::debug!(why = failed, "the transactional producer broke; another takes its place");
         self.producer = None;
@@ -231,7 +241,12 @@ impl Stepper {
             if !membership.lives(life) {
                 return Err(Failed::Later("the membership ended".into()));
             }
-            let group = consumer.group_metadata().ok_or_else(|| Failed::Later("not in the group".into()))?;
+            let group = consumer.group_metadata().ok_or_else(|| Failed::Moving("not in the group".into()))?;
+            // The brokers fence by what this says, and take the commit of a member without an id. An id that is gone never comes
+            // back: so if it is there now, it was there when the group was asked for.
+            if Membership::id_now(&consumer).as_ref() != Some(me) {
+                return Err(Failed::Moving("the membership ended".into()));
+            }
             again_while_retriable(|| transactions.send_offsets_to_transaction(&offsets, &group, DELIVERED_WITHIN))
         })();
         let ended = match prepared {
@@ -243,12 +258,12 @@ impl Stepper {
             Err(failed) => Err(failed),
         };
         match ended {
-            Err(Failed::Later(why)) => match again_while_retriable(|| transactions.abort_transaction(DELIVERED_WITHIN))
-            {
-                Ok(()) => Err(Failed::Later(why)),
-                Err(Failed::Later(_) | Failed::Broken(_)) => Err(Failed::Broken(why)),
-            },
-            other => other,
+            Ok(()) => Ok(()),
+            Err(Failed::Broken(why)) => Err(Failed::Broken(why)),
+            Err(failed @ (Failed::Later(_) | Failed::Moving(_))) => {
+                let aborted = again_while_retriable(|| transactions.abort_transaction(DELIVERED_WITHIN));
+                Err(if aborted.is_ok() { failed } else { Failed::Broken(failed.why()) })
+            }
         }
     }
 
@@ -279,6 +294,7 @@ fn again_while_retriable(mut call: impl FnMut() -> Result<(), KafkaError>) -> Re
     loop {
         match call() {
             Err(KafkaError::Transaction(error)) if error.is_retriable() && !error.txn_requires_abort() => {
+                tracing::debug!(why = error.string(), "a transaction goes on waiting");
                 std::thread::sleep(AGAIN_AFTER);
             }
             Err(error) => return Err(sorted(&error)),
@@ -287,13 +303,27 @@ fn again_while_retriable(mut call: impl FnMut() -> Result<(), KafkaError>) -> Re
     }
 }
 
+impl Failed {
+    fn why(self) -> String {
+        let (Self::Later(why) | Self::Moving(why) | Self::Broken(why)) = self;
+        why
+    }
+}
+
 fn sorted(error: &KafkaError) -> Failed {
     match error {
         KafkaError::Transaction(inner) if is_lasting(inner) => Failed::Broken(plain(error)),
+        KafkaError::Transaction(inner) if is_of_the_group(inner) => Failed::Moving(plain(error)),
         error => Failed::Later(plain(error)),
     }
 }
 
 fn is_lasting(error: &RDKafkaError) -> bool {
     error.is_fatal() || (!error.txn_requires_abort() && error.code() == RDKafkaErrorCode::State)
+}
+
+/// Whether the group was not as the commit said: it has gone on to another generation, or this member is no longer in it.
+fn is_of_the_group(error: &RDKafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(error.code(), Code::IllegalGeneration | Code::RebalanceInProgress | Code::UnknownMemberId)
 }
