@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-/// The longest text of a ledger: what Kafka takes as metadata by default (`offset.metadata.max.bytes` is 4,096; one less was
-/// measured), less the title that stands before it.
+/// The longest text of a ledger: what Kafka takes as metadata by default (`offset.metadata.max.bytes` is 4,096; some
+/// versions took one less), less the title that stands before it.
 pub const MAX_METADATA: usize = 4095 - MAX_TITLE;
 /// What one more task can add to the text at most: its attempts, and later its end.
 const ENTRY: usize = 64;
