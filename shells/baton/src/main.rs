@@ -50,6 +50,7 @@ fn start(arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Stop(options) => runtime.block_on(client::stop(options)),
         Command::Ls(options) => runtime.block_on(client::ls(options)),
         Command::Show(options) => runtime.block_on(client::show(options)),
+        Command::Dlq(options) => runtime.block_on(client::dlq::run(options)),
     };
     // Nothing that still reads a pipe or a socket may hold the end up.
     runtime.shutdown_background();
