@@ -28,6 +28,7 @@ fn help_reads_well() {
         ("worker", &["worker", "--help"]),
         ("projects", &["projects", "--help"]),
         ("topics", &["topics", "--help"]),
+        ("ready", &["ready", "--help"]),
         ("submit", &["submit", "--help"]),
         ("watch", &["watch", "--help"]),
         ("stop", &["stop", "--help"]),

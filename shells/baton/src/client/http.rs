@@ -129,8 +129,12 @@ impl Server {
 
     /// Whether the server has read its log.
     pub async fn is_ready(&self) -> bool {
-        let asked = self.request(Method::GET, &["readyz"]).timeout(CONNECT_WITHIN).send().await;
-        asked.is_ok_and(|answer| answer.status().is_success())
+        self.ready().await.is_ok()
+    }
+
+    /// `GET /readyz`: why the server is not ready, if it is not.
+    pub async fn ready(&self) -> Result<(), Failure> {
+        self.answer(self.request(Method::GET, &["readyz"])).await.map(drop)
     }
 
     /// `GET /tasks/ID/events`, from after an update on. The answer may be an error's.

@@ -9,13 +9,19 @@ pub mod screen;
 mod stream;
 mod table;
 
-use crate::cli::{Client, Ls, Show, Stop, Submit, Watch};
+use crate::cli::{Client, Ls, Ready, Show, Stop, Submit, Watch};
 use crate::report::{FAILED, Failure, INTERRUPTED};
 use baton_core::id::UpdateId;
 use http::{Listed, Server};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use stream::Ended;
+
+/// `baton ready`.
+pub async fn ready(options: Ready) -> Result<ExitCode, Failure> {
+    let server = Server::new(&Client { server: options.server, json: false })?;
+    server.ready().await.map(|()| ExitCode::SUCCESS)
+}
 
 /// `baton submit`.
 pub async fn submit(options: Submit) -> Result<ExitCode, Failure> {
