@@ -13,6 +13,7 @@ pub mod problem;
 pub mod process;
 pub mod project;
 pub mod record;
+pub mod redrive;
 pub mod retry;
 pub mod run;
 pub mod submit;

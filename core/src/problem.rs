@@ -1,5 +1,6 @@
 //! What a client is told when it can't have what it asked for: problem details, as RFC 9457 has them.
 
+use crate::time::Timestamp;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -87,6 +88,14 @@ impl Problem {
         Self::new(404, "no-such-project", "There is no such project", detail)
     }
 
+    /// 404: no such dead letter.
+    pub fn no_such_letter(id: &str) -> Self {
+        let detail = format!(
+            "there is no dead letter {id:?}: its task has not failed, or it was purged, or its retention is over, or so many failed since that it is no longer listed"
+        );
+        Self::new(404, "no-such-dead-letter", "There is no such dead letter", detail)
+    }
+
     /// 405: not by this method.
     pub fn method_not_allowed(method: &str, path: &str, allowed: &str) -> Self {
         let detail = format!("{path} takes {allowed}, not {method}");
@@ -103,6 +112,21 @@ impl Problem {
     pub fn already_ended(id: &str, status: &str) -> Self {
         let detail = format!("the task {id} has ended already: {status}");
         Self::new(409, "already-ended", "The task has ended", detail)
+    }
+
+    /// 409: there is no task in the dead letter.
+    pub fn not_redrivable() -> Self {
+        let detail =
+            "its record could not be read as a task, so there is nothing to run again; what it held is in `unreadable`";
+        Self::new(409, "not-redrivable", "The dead letter holds no task", detail)
+    }
+
+    /// 409: the id still stands for the task that failed.
+    pub fn id_in_use(id: &str, forgotten_at: Timestamp) -> Self {
+        let detail = format!(
+            "the id {id} still stands for the task that failed: who watches it would be told of the old end, and a worker may take the new task for one it has seen. All have forgotten it after {forgotten_at}; until then it can be redriven under a new id"
+        );
+        Self::new(409, "id-in-use", "The task's id can't be used again yet", detail)
     }
 
     /// 413: too large.

@@ -1,6 +1,5 @@
 //! A project's config: what its agents are given besides their arguments.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -78,7 +77,10 @@ impl Project {
 
     /// Checks a config.
     pub fn from_value(value: Value) -> Result<Self, BadProject> {
-        let config = Map::<String, Value>::deserialize(value).map_err(|e| BadProject::NotAnObject(e.to_string()))?;
+        let config = match value {
+            Value::Object(config) => config,
+            other => return Err(BadProject::NotAnObject(format!("it is {}", sort_of(&other)))),
+        };
         let bad = |field: &str, reason: &str| BadProject::Field { field: field.into(), reason: reason.into() };
         if config.get("db_conn").is_some_and(|v| !v.is_string() && !v.is_null()) {
             return Err(bad("db_conn", "must be a string"));
@@ -107,6 +109,18 @@ impl Project {
     /// The names that the project set and that its agents don't get.
     pub fn refused_env(&self) -> impl Iterator<Item = &str> {
         self.env.iter().map(|(name, _)| name.as_str()).filter(|name| !env_name_allowed(name))
+    }
+}
+
+/// What sort of value it is. Its text may be a secret.
+const fn sort_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
     }
 }
 
@@ -145,7 +159,8 @@ mod tests {
     #[test]
     fn a_bad_config_says_where() {
         for (body, says) in [
-            ("[]", "the config is not a JSON object: invalid type: sequence, expected a map"),
+            ("[]", "the config is not a JSON object: it is an array"),
+            (r#""postgres://me:secret@db""#, "the config is not a JSON object: it is a string"),
             (r#"{"db_conn": 1}"#, "db_conn: must be a string"),
             (r#"{"env": []}"#, "env: must be an object of name to value"),
             (r#"{"env": {"A": []}}"#, "env.A: must be a string, a number or a boolean"),

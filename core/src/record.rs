@@ -21,6 +21,11 @@ impl Unreadable {
         Self("its key is not its task's id".into())
     }
 
+    /// The record's key can't be an id.
+    pub fn bad_key(why: &impl std::fmt::Display) -> Self {
+        Self(format!("its key {why}"))
+    }
+
     /// Its task's id can't be one.
     pub fn bad_id(why: &impl std::fmt::Display) -> Self {
         Self(format!("task_id: {why}"))
@@ -66,6 +71,20 @@ pub struct TaskRecord {
     /// What the client sent as `Idempotency-Key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// The dead letter that it was made of, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redriven_from: Option<RedrivenFrom>,
+}
+
+/// The dead letter that a task was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedrivenFrom {
+    /// Whose it is: of the task that failed.
+    pub task_id: TaskId,
+    /// Why that task failed, cut to fit.
+    pub reason: String,
+    /// When it failed.
+    pub at: Timestamp,
 }
 
 impl TaskRecord {
@@ -322,7 +341,7 @@ mod tests {
         for (garbage, says) in [
             (&b""[..], "the record is empty"),
             (b"\xff\xfe", "expected value at line 1 column 1"),
-            (b"[]", "invalid length 0, expected struct TaskRecord with 9 elements at line 1 column 2"),
+            (b"[]", "invalid length 0, expected struct TaskRecord with 10 elements at line 1 column 2"),
             (b"{}", "missing field `task_id` at line 1 column 2"),
             (
                 br#"{"task_id": "../x"}"#,

@@ -48,6 +48,7 @@ pub fn read_submission(
         timeout_s: read.whole("timeout_s", MAX_TIMEOUT_S),
         max_attempts: read.whole("max_attempts", MAX_ATTEMPTS.into()).and_then(|n| u32::try_from(n).ok()),
         idempotency_key: key.map(str::to_owned),
+        redriven_from: None,
     };
     let mut errors = read.errors;
     for name in fields.keys() {

@@ -6,11 +6,13 @@
 
 mod asked;
 mod history;
+mod letters;
 mod memory;
 mod segment;
 mod view;
 
 pub use history::{Recall, Stretch};
+pub use letters::{LetterShown, LetterView, LettersPage, LettersQuery, MAX_LETTERS, Redrive, letter_at};
 pub use segment::{Filter, Format, Gauge, Origin, Segment};
 pub use view::{ListKey, ListQuery, MAX_PAGE, PAGE, Page, Status, TaskView};
 
@@ -18,10 +20,12 @@ use crate::id::{TaskId, UpdateId};
 use crate::log::{Delivered, Offset, Partition, Topic};
 use crate::problem::Problem;
 use crate::record::{ControlRecord, Kind, ProgressRecord, TaskRecord, Unreadable};
+use crate::redrive::LetterPlace;
 use crate::time::{Instant, Now, Timestamp};
 use asked::Asked;
 use baton_probe::{Mark, Mutant, hit, hit_if, is};
 use history::History;
+use letters::Letters;
 use segment::{SegmentBuilder, read_for};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -31,7 +35,7 @@ use std::time::Duration;
 pub struct HubConfig {
     /// How long the history of a task stays after its end.
     pub history: Duration,
-    /// How many bytes of histories, and of what is known of tasks, stay in memory. Of histories the rest is read back from the
+    /// How many bytes of histories, and of what is known of tasks and dead letters, stay in memory. Of histories the rest is read back from the
     /// log. Where half of it (or 1 MiB, if that is more) is not enough for tasks, those that have ended give up their
     /// params, and after a day themselves, the oldest first; and where that is not enough, a POST is refused.
     pub history_memory: usize,
@@ -55,12 +59,14 @@ impl Default for HubConfig {
 /// What a hub is told.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Records of `tasks`, `task-progress` or `task-control`.
+    /// Records of any topic.
     Records(Delivered),
     /// The tail of this topic has given all that was there as it began.
     CaughtUp(Topic),
     /// Records were gone from the log before the tail could give them.
     Skipped(Topic, Partition),
+    /// A dead letter was not found where it should be: its retention is over.
+    LetterGone(TaskId, LetterPlace),
     /// The [`Hub::deadline`] has come.
     Timeout,
 }
@@ -70,6 +76,8 @@ pub enum Input {
 pub enum Effect {
     /// Something changed for those who watch this task, or wait for it.
     Wake(TaskId),
+    /// There are more dead letters than are listed. Comes once.
+    LettersUnlisted,
     /// A record could not be read, and was skipped.
     Unreadable {
         /// Where it is.
@@ -132,7 +140,9 @@ pub struct Hub {
     tasks_bytes: usize,
     gauge: Gauge,
     queued: usize,
+    /// What must be read before it is [`Hub::ready`]. Dead letters need not be: who asks for them is told to wait.
     behind: BTreeSet<Topic>,
+    letters: Letters,
     effects: VecDeque<Effect>,
 }
 
@@ -187,7 +197,7 @@ impl Task {
 }
 
 impl Hub {
-    /// A hub that knows nothing, and is not ready until its three topics are caught up.
+    /// A hub that knows nothing, and is not ready until all topics but the dead letters' are caught up.
     pub fn new(config: HubConfig) -> Self {
         Self {
             config,
@@ -202,6 +212,7 @@ impl Hub {
             gauge: Gauge::default(),
             queued: 0,
             behind: BTreeSet::from([Topic::Tasks, Topic::Progress, Topic::Control]),
+            letters: Letters::default(),
             effects: VecDeque::new(),
         }
     }
@@ -213,12 +224,14 @@ impl Hub {
                 Topic::Tasks => self.on_tasks(&records, now),
                 Topic::Progress => self.on_progress(&records, now),
                 Topic::Control => self.on_control(&records, now),
-                Topic::DeadLetters => {}
+                Topic::DeadLetters => self.on_letters(&records),
             },
             Input::Skipped(Topic::Progress, partition) if !is(Mutant::SkipUntold) => {
                 self.tasks.values_mut().for_each(|task| task.history.skip(partition));
             }
             Input::Skipped(..) => {}
+            Input::LetterGone(id, place) => self.on_letter_gone(&id, place),
+            Input::CaughtUp(Topic::DeadLetters) => self.letters.caught_up(),
             Input::CaughtUp(topic) => {
                 self.behind.remove(&topic);
             }
@@ -247,9 +260,9 @@ impl Hub {
         &self.gauge
     }
 
-    /// How many bytes are held for histories and tasks.
+    /// How many bytes are held for histories, tasks and the index of dead letters.
     pub fn bytes(&self) -> usize {
-        self.gauge.bytes() + self.tasks_bytes
+        self.gauge.bytes() + self.tasks_bytes + self.letters.bytes()
     }
 
     /// What becomes of a task that a client submits.
@@ -635,5 +648,6 @@ fn view_of(id: &TaskId, task: &Task) -> TaskView {
         exit_code: end.and_then(|e| e.exit_code),
         signal: end.and_then(|e| e.signal),
         reason: end.and_then(|e| e.reason.clone()),
+        redriven_from: asked.and_then(|a| a.redriven_from.as_deref().cloned()),
     }
 }

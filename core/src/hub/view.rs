@@ -2,6 +2,7 @@
 
 use crate::id::TaskId;
 use crate::problem::{FieldError, Problem};
+use crate::record::RedrivenFrom;
 use crate::time::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -91,6 +92,9 @@ pub struct TaskView {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The dead letter that it was made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redriven_from: Option<RedrivenFrom>,
 }
 
 /// A page of tasks, the newest first.
@@ -172,7 +176,8 @@ pub fn write_cursor((at, id): &ListKey) -> String {
     format!("{}.{id}", at.as_millis())
 }
 
-fn read_cursor(cursor: &str) -> Option<ListKey> {
+/// The place that a cursor names.
+pub fn read_cursor(cursor: &str) -> Option<ListKey> {
     let (millis, id) = cursor.split_once('.')?;
     Some((Timestamp::from_millis(millis.parse().ok()?), id.parse().ok()?))
 }

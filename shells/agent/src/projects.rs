@@ -98,10 +98,13 @@ fn read_file(path: &Path) -> ReadFile {
     let is_toml = path.extension().is_some_and(|extension| extension == "toml");
     let read = || {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-        let projects: Map<String, Value> = if is_toml {
-            toml::from_str(&text).map_err(|error| error.to_string())?
+        let projects: Value = if is_toml {
+            toml::from_str(&text).map_err(|error| without_its_line(&text, &error))?
         } else {
             serde_json::from_str(&text).map_err(|error| error.to_string())?
+        };
+        let Value::Object(projects) = projects else {
+            return Err("must be an object of project name to config".to_owned());
         };
         for (name, config) in &projects {
             name.parse::<ProjectName>().map_err(|bad| format!("the project name {name:?} {bad}"))?;
@@ -110,6 +113,15 @@ fn read_file(path: &Path) -> ReadFile {
         Ok(projects)
     };
     ReadFile { stamp: stamp(path), projects: read() }
+}
+
+/// What is wrong with the file and where, without the line itself: it may hold a secret.
+fn without_its_line(text: &str, error: &toml::de::Error) -> String {
+    let Some(span) = error.span() else { return error.message().to_owned() };
+    let before = &text[..text.floor_char_boundary(span.start)];
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    let (line, column) = (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1);
+    format!("line {line}, column {column}: {}", error.message())
 }
 
 /// Projects from an API: `GET {base}/projects/{project}`.
@@ -194,4 +206,43 @@ fn cause_of(error: &reqwest::Error) -> String {
         cause = deeper;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(name: &str, text: &str) -> String {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        let refused = FileProjects::open(&path).err().expect("it is broken").to_string();
+        refused.strip_prefix(&format!("{}: ", path.display())).expect("it names the file").to_owned()
+    }
+
+    #[test]
+    fn a_broken_file_says_where_and_never_what_stands_there() {
+        for (name, text, place) in [
+            ("p.toml", "[default.env]\nA = 1\nKEY = \"s3cret\n", "line 3, column "),
+            ("p.toml", "[default.env]\nKEY = s3cret\n", "line 2, column 7: "),
+            ("p.toml", "[default.env]\nKEY = \"s3cret\" \"s3cret\"\n", "line 2, column "),
+            ("p.toml", "[default]\ndb_conn = \"s3cret\"\ndb_conn = \"s3cret\"\n", "line 3, column 1: "),
+            (
+                "p.toml",
+                "default = \"s3cret\"",
+                "the project \"default\": the config is not a JSON object: it is a string",
+            ),
+            ("p.json", "{\"default\": {\"env\": {\"KEY\": \"s3cret}}}", "EOF while parsing a string at line 1 column "),
+            ("p.json", "{\"default\": {\"db_conn\": s3cret}}", "expected value at line 1 column 25"),
+            ("p.json", "\"s3cret\"", "must be an object of project name to config"),
+            (
+                "p.json",
+                "{\"default\": [\"s3cret\"]}",
+                "the project \"default\": the config is not a JSON object: it is an array",
+            ),
+        ] {
+            let refused = refusal(name, text);
+            assert!(refused.starts_with(place) && !refused.contains("s3cret"), "{text}: {refused}");
+        }
+    }
 }

@@ -45,11 +45,13 @@ fn start(arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Worker(options) => runtime.block_on(services::worker::run(*options)),
         Command::Projects(options) => runtime.block_on(services::projects::run(options)),
         Command::Topics(options) => runtime.block_on(services::topics::run(*options)),
+        Command::Ready(options) => runtime.block_on(client::ready(options)),
         Command::Submit(options) => runtime.block_on(client::submit(options)),
         Command::Watch(options) => runtime.block_on(client::watch(options)),
         Command::Stop(options) => runtime.block_on(client::stop(options)),
         Command::Ls(options) => runtime.block_on(client::ls(options)),
         Command::Show(options) => runtime.block_on(client::show(options)),
+        Command::Dlq(options) => runtime.block_on(client::dlq::run(options)),
     };
     // Nothing that still reads a pipe or a socket may hold the end up.
     runtime.shutdown_background();

@@ -28,10 +28,15 @@ fn help_reads_well() {
         ("worker", &["worker", "--help"]),
         ("projects", &["projects", "--help"]),
         ("topics", &["topics", "--help"]),
+        ("ready", &["ready", "--help"]),
         ("submit", &["submit", "--help"]),
         ("watch", &["watch", "--help"]),
         ("stop", &["stop", "--help"]),
         ("ls", &["ls", "--help"]),
+        ("dlq", &["dlq", "--help"]),
+        ("dlq_ls", &["dlq", "ls", "--help"]),
+        ("dlq_redrive", &["dlq", "redrive", "--help"]),
+        ("dlq_purge", &["dlq", "purge", "--help"]),
     ] {
         let output = baton(&directory, arguments, &[]);
         assert!(output.status.success());

@@ -60,7 +60,13 @@ fn projects_are_served_as_the_file_has_them_now() {
     let file = |text: &str| fs::write(directory.path().join("projects.json"), text).unwrap();
     file(r#"{"default": {"db_conn": "sqlite:///x", "env": {"TOKEN": "s3cret"}}}"#);
     let service = Service::start(&directory, &["projects", "--projects", "projects.json", "--listen", "127.0.0.1:0"]);
-    assert_eq!(service.get("/readyz").0, 200);
+    let ready = |address: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_baton"));
+        command.args(["ready", "--server", &format!("http://{address}")]).current_dir(directory.path()).env_clear();
+        command.output().unwrap().status.code()
+    };
+    assert_eq!((service.get("/readyz").0, ready(&service.address)), (200, Some(0)));
+    assert_eq!(ready("127.0.0.1:1"), Some(3));
     let (status, body) = service.get("/projects/default");
     assert_eq!((status, body.as_str()), (200, r#"{"db_conn":"sqlite:///x","env":{"TOKEN":"s3cret"}}"#));
     for (path, slug) in [

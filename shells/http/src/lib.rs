@@ -10,6 +10,7 @@ mod connection;
 mod events;
 mod guard;
 mod index;
+mod letters;
 mod lines;
 mod options;
 mod projects;

@@ -119,6 +119,27 @@ impl LinesQuery {
     }
 }
 
+/// How `/redrive` is asked.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct RedriveQuery {
+    /// Under the task's own id, not a new one.
+    pub same_id: bool,
+}
+
+impl RedriveQuery {
+    /// Reads it: 400 if something is wrong.
+    pub fn read(query: &Query) -> Result<Self, Problem> {
+        let mut read = Self::default();
+        let wrong = query.read_each("same_id", |name, value| match name {
+            "same_id" => {
+                Some(value.parse().map(|same_id| read.same_id = same_id).map_err(|_| "must be true or false".into()))
+            }
+            _ => None,
+        });
+        if wrong.is_empty() { Ok(read) } else { Err(bad_request(wrong)) }
+    }
+}
+
 /// 400, with what is wrong with which field.
 fn bad_request(errors: Vec<FieldError>) -> Problem {
     let detail = in_words(&errors);

@@ -4,7 +4,7 @@ use crate::answer::{self, Refused, json, put, with_type};
 use crate::options::{COME_BACK_AFTER, Options};
 use crate::query::Query;
 use crate::shutdown::Shutdown;
-use crate::{body, events, guard, index, lines, watch};
+use crate::{body, events, guard, index, letters, lines, watch};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
@@ -66,6 +66,9 @@ pub fn router<L: Log, W: World>(api: Api<L, W>, options: &Options, shutdown: &Sh
         .route("/tasks/{id}/watch", get(watch::watch))
         .route("/tasks/{id}/events", get(events::events))
         .route("/tasks/{id}/log", get(lines::lines))
+        .route("/dead-letters", get(letters::list))
+        .route("/dead-letters/{id}", get(letters::show).delete(letters::purge))
+        .route("/dead-letters/{id}/redrive", post(letters::redrive))
         .route("/readyz", get(readyz))
         .with_state(shell)
         .merge(more);

@@ -2,6 +2,8 @@
 //!
 //! No lock is held over I/O, and no queue is kept for a watcher: it is woken, and reads the hub.
 
+mod letters;
+
 use crate::patience::{Patience, until_there};
 use crate::ports::{Durability, Log, LogError, Tail, TailEvent, TailFrom, World};
 use crate::world::Clock;
@@ -74,7 +76,12 @@ impl<L: Log, W: World> Api<L, W> {
 
     /// Reads the log for ever. Returns only when the log has failed for good.
     pub async fn run(&self) -> LogError {
-        match self.follow().await {
+        let ended = tokio::select! {
+            biased;
+            ended = self.follow() => ended,
+            ended = self.shared.follow_letters() => ended,
+        };
+        match ended {
             Ok(never) => match never {},
             Err(error) => error,
         }
@@ -101,15 +108,7 @@ impl<L: Log, W: World> Api<L, W> {
                 event = with_progress.then(progress.next()) => (Topic::Progress, event),
             };
             match event {
-                Ok(TailEvent::Records(records)) => records.into_iter().for_each(|r| shared.handle(Input::Records(r))),
-                Ok(TailEvent::Skipped(partition)) => {
-                    tracing::warn!(%topic, partition, "records were gone before they could be read: their retention is too short");
-                    shared.handle(Input::Skipped(topic, partition));
-                }
-                Ok(TailEvent::CaughtUp) => {
-                    shared.handle(Input::CaughtUp(topic));
-                    tracing::debug!(%topic, "caught up");
-                }
+                Ok(event) => shared.take_in(topic, event),
                 Err(error) => {
                     let with = match topic {
                         Topic::Control => with_control,
@@ -364,6 +363,21 @@ impl<L, W: World> Shared<L, W> {
         }
     }
 
+    /// What a tail gave.
+    fn take_in(&self, topic: Topic, event: TailEvent) {
+        match event {
+            TailEvent::Records(records) => records.into_iter().for_each(|r| self.handle(Input::Records(r))),
+            TailEvent::Skipped(partition) => {
+                tracing::warn!(%topic, partition, "records were gone before they could be read: their retention is too short");
+                self.handle(Input::Skipped(topic, partition));
+            }
+            TailEvent::CaughtUp => {
+                self.handle(Input::CaughtUp(topic));
+                tracing::debug!(%topic, "caught up");
+            }
+        }
+    }
+
     fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::Wake(id) => {
@@ -371,6 +385,12 @@ impl<L, W: World> Shared<L, W> {
                 if let Some(notify) = waiting.get(&id).and_then(Weak::upgrade) {
                     notify.notify_waiters();
                 }
+            }
+            Effect::LettersUnlisted => {
+                tracing::warn!(
+                    topic = %Topic::DeadLetters,
+                    "there are more dead letters than are listed; purge some, or look for the oldest on the topic itself"
+                );
             }
             Effect::Unreadable { topic, partition, offset, why } => {
                 tracing::warn!(%topic, partition, offset, %why, "skipped a record that can't be read");

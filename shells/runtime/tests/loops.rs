@@ -2,9 +2,10 @@
 //! keeps it from going on, and its test ends by the runner's limit. So does one that waits for what never comes.
 #![allow(clippy::unwrap_used)]
 
-use baton_core::hub::HubConfig;
+use baton_core::hub::{HubConfig, LettersQuery};
 use baton_core::id::{ProjectName, TaskId};
 use baton_core::log::{Batch, Delivered, Offset, Partition, Topic};
+use baton_core::problem::Problem;
 use baton_core::process::{Exit, ExitStatus, Signal, Spawn};
 use baton_core::project::Project;
 use baton_core::types::TaskTypes;
@@ -165,9 +166,10 @@ async fn a_keyed_post_is_known_again_when_it_comes_back_from_the_log() {
     }
 }
 
-/// A log whose STOPs can't be read once it is told so.
+/// A log one of whose topics can't be read while it is told so.
 #[derive(Clone)]
-struct WithoutStops {
+struct Without {
+    topic: Topic,
     log: MemoryLog,
     broken: watch::Receiver<bool>,
 }
@@ -193,7 +195,7 @@ impl Tail for MaybeTail {
     }
 }
 
-impl Log for WithoutStops {
+impl Log for Without {
     type Tail = MaybeTail;
     type Member = MemoryMember;
 
@@ -202,7 +204,7 @@ impl Log for WithoutStops {
     }
 
     async fn tail(&self, topic: Topic, from: TailFrom) -> Result<MaybeTail, LogError> {
-        let broken = (topic == Topic::Control).then(|| self.broken.clone());
+        let broken = (topic == self.topic).then(|| self.broken.clone());
         Ok(MaybeTail { tail: self.log.tail(topic, from).await?, broken })
     }
 
@@ -226,7 +228,7 @@ impl Log for WithoutStops {
 async fn stops_that_can_not_be_read_hold_no_task_up() {
     let log = MemoryLog::in_world(1, SystemWorld);
     let (break_it, broken) = watch::channel(false);
-    let _worker = work(WithoutStops { log: log.clone(), broken }, &Counted::default());
+    let _worker = work(Without { topic: Topic::Control, log: log.clone(), broken }, &Counted::default());
     let api = Served::of(&log, TaskTypes::default()).await;
     let id = api.submit().await;
     api.until(&id, "done").await;
@@ -239,6 +241,29 @@ async fn stops_that_can_not_be_read_hold_no_task_up() {
         api.until(&id, "done").await;
     }
     assert!(since.elapsed() < Duration::from_millis(200), "{:?}", since.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_that_can_not_be_read_hold_nobody_up_who_does_not_ask_for_one() {
+    let log = MemoryLog::in_world(1, SystemWorld);
+    let (mend_it, broken) = watch::channel(true);
+    let log = Without { topic: Topic::DeadLetters, log, broken };
+    let types = TaskTypes::default();
+    // What it was asked the agent does not know: a foreign producer's.
+    let id: TaskId = "abc".parse().unwrap();
+    let value = br#"{"task_id": "abc", "project": "default", "type": "nope"}"#.to_vec();
+    log.append(vec![Batch::one(Topic::Tasks, id.clone(), value)], Durability::Synced).await.unwrap();
+    let _worker = work(log.clone(), &Counted::default());
+    let api = Api::new(log, SystemWorld, types, HubConfig::default());
+    let running = api.clone();
+    tokio::spawn(async move { running.run().await });
+    until(|| api.ready() && api.view(&id).is_ok_and(|view| view.status.name() == "failed")).await;
+    let status = |answer: Result<_, Problem>| answer.err().map(|problem| problem.status);
+    assert_eq!(status(api.letters(&LettersQuery::default())), Some(503));
+    assert_eq!(status(api.letter(&id).await.map(drop).and(api.letters(&LettersQuery::default()))), Some(503));
+    mend_it.send_replace(false);
+    until(|| api.letters(&LettersQuery::default()).is_ok_and(|page| page.dead_letters.len() == 1)).await;
+    assert!(api.letter(&id).await.unwrap().letter.reason.starts_with("type: is not a task type"));
 }
 
 #[tokio::test(start_paused = true)]

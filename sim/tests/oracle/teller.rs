@@ -107,6 +107,7 @@ fn task(id: &str, max_attempts: Option<u32>) -> TaskRecord {
         timeout_s: None,
         max_attempts,
         idempotency_key: None,
+        redriven_from: None,
     }
 }
 

@@ -23,6 +23,19 @@ pub struct Client {
     pub json: bool,
 }
 
+/// `baton ready`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For health checks where there is no curl: it asks GET /readyz once, of an API, of a worker's --health, or of \
+`baton projects`. Exit code 0: it is ready; 3: it is not, or not yet, or could not be reached.
+
+  baton ready --server http://127.0.0.1:8002")]
+pub struct Ready {
+    /// Where it listens
+    #[arg(long, value_name = "URL", env = "BATON_SERVER", hide_env = true, default_value = "http://127.0.0.1:8000")]
+    pub server: String,
+}
+
 /// `baton submit`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("\

@@ -7,10 +7,12 @@
 )]
 
 mod client;
+mod dlq;
 mod groups;
 mod services;
 
-pub use client::{Client, Ls, Show, Stop, Submit, Watch};
+pub use client::{Client, Ls, Ready, Show, Stop, Submit, Watch};
+pub use dlq::{Dlq, DlqAction, DlqLs, DlqPurge, DlqRedrive, DlqShow, Filters, Which};
 pub use groups::{Access, Agent, Api, Kafka, Log, Types, Work};
 pub use services::{ApiService, Dev, ProjectsService, Topics, TopicsAction, WorkerService};
 
@@ -118,6 +120,8 @@ pub enum Command {
     Projects(ProjectsService),
     /// Show the topics on Kafka, or make them
     Topics(Box<Topics>),
+    /// Ask once whether a server is ready
+    Ready(Ready),
     /// Submit a task, and perhaps watch it
     Submit(Submit),
     /// Watch a task from its beginning to its end
@@ -128,6 +132,8 @@ pub enum Command {
     Ls(Ls),
     /// Show what is known of a task
     Show(Show),
+    /// List, show, redrive and purge the tasks that failed for good
+    Dlq(Dlq),
 }
 
 #[cfg(test)]

@@ -22,6 +22,16 @@ pub struct Server {
     client: reqwest::Client,
 }
 
+/// A list, as far as it was asked for.
+pub struct Listed {
+    /// The items, the newest first.
+    pub items: Vec<Value>,
+    /// Whether there are more than were asked for.
+    pub more: bool,
+    /// How many the server does not list any more.
+    pub unlisted: u64,
+}
+
 impl Server {
     /// The server that the options name. Nothing is sent yet.
     pub fn new(options: &Client) -> Result<Self, Failure> {
@@ -75,29 +85,56 @@ impl Server {
         self.answer(self.request(Method::DELETE, &["tasks", id])).await
     }
 
-    /// `GET /tasks`, page by page. The second part of the answer says whether there are more.
-    pub async fn list(&self, query: Vec<(&str, String)>, limit: usize) -> Result<(Vec<Value>, bool), Failure> {
-        let mut tasks = Vec::new();
+    /// `GET /dead-letters/ID`.
+    pub async fn dead_letter(&self, id: &str) -> Result<Value, Failure> {
+        self.answer(self.request(Method::GET, &["dead-letters", id])).await
+    }
+
+    /// `POST /dead-letters/ID/redrive`.
+    pub async fn redrive(&self, id: &str, same_id: bool) -> Result<Value, Failure> {
+        let request = self.request(Method::POST, &["dead-letters", id, "redrive"]);
+        self.answer(if same_id { request.query(&[("same_id", "true")]) } else { request }).await
+    }
+
+    /// `DELETE /dead-letters/ID`.
+    pub async fn purge(&self, id: &str) -> Result<Value, Failure> {
+        self.answer(self.request(Method::DELETE, &["dead-letters", id])).await
+    }
+
+    /// `GET /PATH`, page by page; the items stand in `field`.
+    pub async fn list(
+        &self,
+        path: &str,
+        field: &str,
+        query: Vec<(&str, String)>,
+        limit: usize,
+    ) -> Result<Listed, Failure> {
+        let (mut items, mut unlisted) = (Vec::new(), 0);
         let mut cursor: Option<String> = None;
-        while tasks.len() < limit {
-            let page = (limit - tasks.len()).min(MAX_PAGE).to_string();
-            let request = self.request(Method::GET, &["tasks"]).query(&query).query(&[("limit", page)]);
+        while items.len() < limit {
+            let page = (limit - items.len()).min(MAX_PAGE).to_string();
+            let request = self.request(Method::GET, &[path]).query(&query).query(&[("limit", page)]);
             let request = if let Some(cursor) = &cursor { request.query(&[("cursor", cursor)]) } else { request };
             let answer = self.answer(request).await?;
-            let page = answer["tasks"].as_array().ok_or_else(|| self.no_baton(StatusCode::OK))?;
-            tasks.extend(page.iter().cloned());
+            let page = answer[field].as_array().ok_or_else(|| self.no_baton(StatusCode::OK))?;
+            items.extend(page.iter().cloned());
+            unlisted = answer["unlisted"].as_u64().unwrap_or_default();
             cursor = answer["next_cursor"].as_str().map(str::to_owned);
             if cursor.is_none() {
                 break;
             }
         }
-        Ok((tasks, cursor.is_some()))
+        Ok(Listed { items, more: cursor.is_some(), unlisted })
     }
 
     /// Whether the server has read its log.
     pub async fn is_ready(&self) -> bool {
-        let asked = self.request(Method::GET, &["readyz"]).timeout(CONNECT_WITHIN).send().await;
-        asked.is_ok_and(|answer| answer.status().is_success())
+        self.ready().await.is_ok()
+    }
+
+    /// `GET /readyz`: why the server is not ready, if it is not.
+    pub async fn ready(&self) -> Result<(), Failure> {
+        self.answer(self.request(Method::GET, &["readyz"])).await.map(drop)
     }
 
     /// `GET /tasks/ID/events`, from after an update on. The answer may be an error's.

@@ -1,5 +1,6 @@
 //! The client's commands. They ask the server over HTTP, and know no more than any other client.
 
+pub mod dlq;
 mod events;
 pub mod example;
 mod http;
@@ -8,13 +9,19 @@ pub mod screen;
 mod stream;
 mod table;
 
-use crate::cli::{Client, Ls, Show, Stop, Submit, Watch};
+use crate::cli::{Client, Ls, Ready, Show, Stop, Submit, Watch};
 use crate::report::{FAILED, Failure, INTERRUPTED};
 use baton_core::id::UpdateId;
-use http::Server;
+use http::{Listed, Server};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use stream::Ended;
+
+/// `baton ready`.
+pub async fn ready(options: Ready) -> Result<ExitCode, Failure> {
+    let server = Server::new(&Client { server: options.server, json: false })?;
+    server.ready().await.map(|()| ExitCode::SUCCESS)
+}
 
 /// `baton submit`.
 pub async fn submit(options: Submit) -> Result<ExitCode, Failure> {
@@ -93,7 +100,7 @@ pub async fn ls(options: Ls) -> Result<ExitCode, Failure> {
     query.extend(options.kind.iter().map(|value| ("type", value.clone())));
     query.extend(options.status.iter().map(|value| ("status", value.clone())));
     let limit = if options.all { usize::MAX } else { options.limit };
-    let (tasks, more) = server.list(query, limit).await?;
+    let Listed { items: tasks, more, .. } = server.list("tasks", "tasks", query, limit).await?;
     if options.client.json {
         let lines: Vec<String> = tasks.iter().map(Value::to_string).collect();
         if !lines.is_empty() {

@@ -1,4 +1,4 @@
-//! Tasks for people: a table of many, a page of one. What an agent or a client wrote is made harmless first, and nothing is
+//! Tasks and dead letters for people: a table of many, a page of one. What an agent or a client wrote is made harmless first, and nothing is
 //! wider than the terminal unless a task's id is.
 
 use super::screen::{harmless, has_colour};
@@ -15,47 +15,86 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// How wide a table is that nobody looks at.
 const PIPED_WIDTH: usize = 160;
-/// A last update that gets less than this is left out.
-const LEAST_UPDATE: usize = 12;
+/// What is cut is not cut below this.
+const LEAST_CUT: usize = 12;
 /// A task's type and command are not cut below this.
 const LEAST_TASK: usize = 10;
 /// Between two columns.
 const GAP: usize = 2;
 
-const COLUMNS: [&str; 8] = ["ID", "STATUS", "TRY", "TASK", "PROJECT", "AGE", "RAN", "LAST UPDATE"];
-const STATUS: usize = 1;
-const TASK: usize = 3;
-const UPDATE: usize = 7;
-/// What goes first where there is no room.
-const DISPENSABLE: [usize; 4] = [UPDATE, 6, 4, 2];
+/// The columns of a table.
+struct Columns {
+    names: &'static [&'static str],
+    /// Takes what room is left, and is cut to it.
+    cut: usize,
+    /// Is made narrower where there is too little room even then.
+    narrowed: usize,
+    /// What goes first where there is no room.
+    dispensable: &'static [usize],
+    /// Is painted, if any is.
+    painted: Option<usize>,
+}
 
-type Row = [String; COLUMNS.len()];
-type Widths = [usize; COLUMNS.len()];
+const TASKS: Columns = Columns {
+    names: &["ID", "STATUS", "TRY", "TASK", "PROJECT", "AGE", "RAN", "LAST UPDATE"],
+    cut: 7,
+    narrowed: 3,
+    dispensable: &[7, 6, 4, 2],
+    painted: Some(1),
+};
+
+const LETTERS: Columns = Columns {
+    names: &["ID", "AGE", "TRY", "TASK", "PROJECT", "REDRIVEN", "REASON"],
+    cut: 6,
+    narrowed: 3,
+    dispensable: &[4, 2, 5],
+    painted: None,
+};
+
+type Row = Vec<String>;
 
 /// A line a task, the last update cut to the width of the terminal.
 pub fn of(tasks: &[Value]) -> String {
+    table(&TASKS, tasks, row)
+}
+
+/// A line a dead letter, the reason cut to the width of the terminal.
+pub fn of_letters(letters: &[Value]) -> String {
+    table(&LETTERS, letters, row_of_letter)
+}
+
+fn table(columns: &Columns, items: &[Value], row: fn(&Value, Timestamp) -> Row) -> String {
     let now = SystemWorld.wall();
-    let rows: Vec<Row> =
-        std::iter::once(COLUMNS.map(str::to_owned)).chain(tasks.iter().map(|task| row(task, now))).collect();
+    let rows = with_head(columns, items.iter().map(|item| row(item, now)));
     // The size is that of any terminal around, also of one that only gets the remarks.
     let terminal = terminal_size().filter(|_| stdout().is_terminal());
     let width = terminal.map_or(PIPED_WIDTH, |(Width(width), _)| width.into());
-    lay_out(&rows, width, has_colour())
+    lay_out(columns, &rows, width, has_colour())
 }
 
-fn lay_out(rows: &[Row], width: usize, colour: bool) -> String {
-    let mut widths: Widths =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0));
-    let used = |widths: &Widths| widths.iter().filter(|w| **w > 0).map(|w| w + GAP).sum::<usize>().saturating_sub(GAP);
-    let beside = used(&widths) - widths[UPDATE];
-    widths[UPDATE] = widths[UPDATE].min(width.saturating_sub(beside).max(LEAST_UPDATE));
-    for column in DISPENSABLE {
+fn with_head(columns: &Columns, rows: impl Iterator<Item = Row>) -> Vec<Row> {
+    let head = columns.names.iter().map(|&name| name.to_owned()).collect();
+    std::iter::once(head).chain(rows).collect()
+}
+
+fn lay_out(columns: &Columns, rows: &[Row], width: usize, colour: bool) -> String {
+    let widest = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
+    let mut widths: Vec<usize> = (0..columns.names.len()).map(widest).collect();
+    let used = |widths: &[usize]| widths.iter().filter(|w| **w > 0).map(|w| w + GAP).sum::<usize>().saturating_sub(GAP);
+    let beside = used(&widths) - widths[columns.cut];
+    widths[columns.cut] = widths[columns.cut].min(width.saturating_sub(beside).max(LEAST_CUT));
+    for column in columns.dispensable {
         if used(&widths) > width {
-            widths[column] = 0;
+            widths[*column] = 0;
         }
     }
+    if widths[columns.cut] > 0 {
+        let room = width.saturating_sub(used(&widths));
+        widths[columns.cut] = widest(columns.cut).min(widths[columns.cut] + room);
+    }
     let over = used(&widths).saturating_sub(width);
-    widths[TASK] = widths[TASK].saturating_sub(over).max(LEAST_TASK.min(widths[TASK]));
+    let narrowed = &mut widths[columns.narrowed];
+    *narrowed = narrowed.saturating_sub(over).max(LEAST_TASK.min(*narrowed));
 
     let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {
@@ -63,7 +102,8 @@ fn lay_out(rows: &[Row], width: usize, colour: bool) -> String {
         for (column, cell) in row.iter().enumerate().filter(|(column, _)| widths[*column] > 0) {
             let cell = cut(cell, widths[column]);
             let padding = " ".repeat(widths[column] + GAP - cell.width());
-            line.push_str(&if column == STATUS && number > 0 && colour { paint(&cell) } else { cell });
+            let paints = columns.painted == Some(column) && number > 0 && colour;
+            line.push_str(&if paints { paint(&cell) } else { cell });
             line.push_str(&padding);
         }
         text.push_str(line.trim_end());
@@ -77,7 +117,7 @@ fn row(task: &Value, now: Timestamp) -> Row {
     let since = |name| timestamp(task, name).map(|at| now.since(at));
     let kind = [text(task, "type"), text(task, "command")].join(" ");
     let attempt = task["attempt"].as_u64().unwrap_or_default().to_string();
-    let cells = [
+    plain([
         text(task, "task_id"),
         text(task, "status"),
         &attempt,
@@ -86,8 +126,25 @@ fn row(task: &Value, now: Timestamp) -> Row {
         &since("submitted_at").map_or("?".to_owned(), short),
         &ran_for(task).or_else(|| since("started_at")).map_or("-".to_owned(), short),
         text(task, "last_update"),
-    ];
-    cells.map(|cell| without_colour(&harmless(cell)))
+    ])
+}
+
+fn row_of_letter(letter: &Value, now: Timestamp) -> Row {
+    let age = timestamp(letter, "at").map(|at| now.since(at));
+    let kind = if letter["redrivable"] == false { "(no task)" } else { text(letter, "type") };
+    plain([
+        text(letter, "id"),
+        &age.map_or("?".to_owned(), short),
+        &letter["attempts"].as_u64().unwrap_or_default().to_string(),
+        kind,
+        text(letter, "project"),
+        if letter["redriven_as"].is_string() { "yes" } else { "-" },
+        text(letter, "reason"),
+    ])
+}
+
+fn plain<const N: usize>(cells: [&str; N]) -> Row {
+    cells.map(|cell| without_colour(&harmless(cell))).into()
 }
 
 fn ran_for(task: &Value) -> Option<Duration> {
@@ -122,6 +179,12 @@ fn page(task: &Value, now: Timestamp) -> String {
             (None, Value::Object(values)) => {
                 for (index, (key, value)) in values.iter().enumerate() {
                     line(if index == 0 { name } else { "" }, &harmless(&format!("{key} = {value}")));
+                }
+            }
+            (None, Value::Array(values)) => {
+                for (index, value) in values.iter().enumerate() {
+                    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    line(if index == 0 { name } else { "" }, &harmless(&value));
                 }
             }
             (None, Value::String(text)) => line(name, &harmless(text)),
@@ -209,14 +272,42 @@ mod tests {
     #[test]
     fn a_table_fits_where_it_stands() {
         let now = "2026-11-23T12:10:00.000Z".parse().unwrap();
-        let rows: Vec<Row> =
-            std::iter::once(COLUMNS.map(str::to_owned)).chain(tasks().iter().map(|task| row(task, now))).collect();
+        let rows = with_head(&TASKS, tasks().iter().map(|task| row(task, now)));
         for width in [200, 120, 100, 80] {
-            let table = lay_out(&rows, width, false);
+            let table = lay_out(&TASKS, &rows, width, false);
             assert!(table.lines().all(|line| line.width() <= width), "{width}:\n{table}");
             insta::assert_snapshot!(format!("table_{width}"), table);
         }
-        assert!(lay_out(&rows, 20, true).contains("\x1b[31mfailed\x1b[0m"));
+        assert!(lay_out(&TASKS, &rows, 20, true).contains("\x1b[31mfailed\x1b[0m"));
+    }
+
+    fn letters() -> [Value; 2] {
+        [
+            json!({"id": "1f0c1a52-2b1e-4c0e-9d43-0d8a4f1f2c11", "project": "default", "type": "task-context",
+                "reason": "exit code 3: no\rsuch table, and much more is said about it than any terminal of a person would be wide enough for",
+                "attempts": 1, "at": "2026-11-23T12:00:00.000Z", "redrivable": true,
+                "redriven_as": "2f0c1a52-2b1e-4c0e-9d43-0d8a4f1f2c11"}),
+            json!({"id": "unreadable-0-7", "project": null, "type": null, "attempts": 0, "redriven_as": null,
+                "reason": "tasks[0]@7 can't be read", "at": "2026-11-23T11:00:00.000Z", "redrivable": false}),
+        ]
+    }
+
+    #[test]
+    fn a_table_of_letters_fits_where_it_stands() {
+        let now = "2026-11-23T12:10:00.000Z".parse().unwrap();
+        let rows = with_head(&LETTERS, letters().iter().map(|letter| row_of_letter(letter, now)));
+        for width in [160, 80] {
+            let table = lay_out(&LETTERS, &rows, width, false);
+            assert!(table.lines().all(|line| line.width() <= width), "{width}:\n{table}");
+            insta::assert_snapshot!(format!("letters_{width}"), table);
+        }
+    }
+
+    #[test]
+    fn a_page_of_a_letter_has_its_lines() {
+        let letter = json!({"id": "abc", "task": {"type": "seed-db", "params": {"reset": true}}, "reason": "exit code 3",
+            "last_lines": ["one", "two\u{1b}[2J"], "history": [], "redriven_as": null, "redrivable": true});
+        insta::assert_snapshot!(page(&letter, Timestamp::default()));
     }
 
     #[test]

@@ -21,11 +21,11 @@ pub async fn run(options: WorkerService) -> Result<ExitCode, Failure> {
     let projects = open_projects(&options.agent)?;
     let kafka = kafka::options(&options.kafka, &options.log, !options.no_create_topics, options.session_timeout)?;
     let _lock = lock(&options.runs)?;
-    let agents = Subprocesses::open(&keeper::options(options.runs.join("runs"))).map_err(Failure::unreachable)?;
     let listening = match options.health {
         Some(at) => Some(listen("--health", at, true).await?),
         None => None,
     };
+    let agents = Subprocesses::open(&keeper::options(options.runs.join("runs"))).map_err(Failure::unreachable)?;
     let health = listening.as_ref().map(|listening| tracing::field::display(listening.address));
     let log = kafka::open(&kafka).await?;
     tracing::info!(

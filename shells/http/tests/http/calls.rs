@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The requests, each with its answer.
-async fn story(served: &Served, requests: &[&str]) -> String {
+pub async fn story(served: &Served, requests: &[&str]) -> String {
     let mut story = String::new();
     for request in requests {
         let answer = served.ask(request).await;
