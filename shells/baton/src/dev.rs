@@ -63,7 +63,7 @@ async fn start(options: &Dev) -> Result<Parts, Failure> {
     let log = LocalLog::open(&options.data, &log_options).map_err(Failure::unreachable)?;
     let agents =
         Subprocesses::open(&AgentOptions { runs_dir: options.data.join("runs") }).map_err(Failure::unreachable)?;
-    let listening = listen_for_api(&options.access).await?;
+    let listening = listen_for_api(&options.access).await?.with_agent(&options.agent.agent.0);
     let address = listening.address;
     let api = ServedApi::start(log.clone(), listening, types.clone(), retention, &options.api);
     let membership = Membership { retention, ..Membership::default() };

@@ -12,6 +12,7 @@ mod guard;
 mod index;
 mod lines;
 mod options;
+mod page;
 mod projects;
 mod query;
 mod routes;

@@ -5,6 +5,7 @@
 
 mod calls;
 mod ending;
+mod positions;
 mod streams;
 mod watching;
 mod world;
