@@ -46,7 +46,10 @@ COLOURS = [
 EVENTS = [
     {"type": "system", "subtype": "init", "model": "example-1", "tools": ["Read", "Bash"]},
     {"type": "assistant", "message": {"content": [{"type": "text", "text": "I will look at the sheet first."}]}},
-    {"type": "assistant", "message": {"content": [{"type": "tool_use", "name": "Read", "input": {"path": "report.xlsx"}}]}},
+    {
+        "type": "assistant",
+        "message": {"content": [{"type": "tool_use", "name": "Read", "input": {"path": "report.xlsx"}}]},
+    },
     {"time": "2026-11-23T12:00:00Z", "level": "info", "msg": "sheet read", "rows": 412, "tab": "MB Attributes"},
     {"level": "warn", "msg": "a value is missing", "cell": "E9"},
     {"level": "error", "msg": "could not convert", "value": "n/a", "row": 17},

@@ -40,6 +40,7 @@ export class Server {
     const server = new Server();
     server.#options = options;
     await server.start();
+    await until("the server is ready", async () => (await fetch(`${server.url}/readyz`)).ok);
     return server;
   }
 

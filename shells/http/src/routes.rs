@@ -176,7 +176,7 @@ async fn list<L: Log, W: World>(
     if known == Some(&tag(shell.api.version())) {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
-    let page = shell.api.list(&query);
+    let page = shell.api.list(&query)?;
     let body = serde_json::to_vec(&page).expect("a page has string keys");
     let mut response = with_type(StatusCode::OK, "application/json", body);
     put(&mut response, header::ETAG, &tag(page.version));

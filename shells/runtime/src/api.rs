@@ -237,9 +237,10 @@ impl<L: Log, W: World> Api<L, W> {
         self.shared.hub().version()
     }
 
-    /// The tasks that are asked for.
-    pub fn list(&self, query: &ListQuery) -> Page {
-        self.shared.hub().list(query)
+    /// The tasks that are asked for. Before the log was read a list would be short without a word.
+    pub fn list(&self, query: &ListQuery) -> Result<Page, Problem> {
+        let hub = self.shared.hub();
+        if hub.ready() { Ok(hub.list(query)) } else { Err(Problem::still_reading()) }
     }
 
     /// A watcher of the task that has read up to `after`; [`UpdateId::default`] for one that has read nothing.

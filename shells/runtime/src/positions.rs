@@ -91,6 +91,9 @@ impl<L: Log, W: World> Api<L, W> {
 
     fn place(&self, id: &TaskId, position: usize) -> Result<(usize, Option<Place>), Problem> {
         let hub = self.shared.hub();
+        if !hub.ready() {
+            return Err(Problem::still_reading()); // the end of what was read is not the end
+        }
         hub.place_at(id, position).ok_or_else(|| hub.unknown(id))
     }
 

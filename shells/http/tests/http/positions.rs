@@ -1,6 +1,6 @@
 //! What the web page needs: a task's history by position, words in it, the task types, what would run, and the page itself.
 
-use crate::world::{POST, Served, served, served_with};
+use crate::world::{POST, Served, served, served_unready, served_with};
 use baton_core::record::Kind;
 use serde_json::{Value, json};
 
@@ -107,5 +107,14 @@ async fn whoever_comes_with_a_browser_is_shown_the_page() {
     }
     for path in ["/assets/none.js", "/assets/index.html", "/assets/..%2findex.html", "/assets/x%ff.js"] {
         assert_eq!(served.ask(&format!("GET {path}")).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_shown_that_is_not_yet_all_there() {
+    let served = served_unready(|_| {}).await;
+    for path in ["/tasks", "/tasks/a/updates", "/tasks/a/search?q=x"] {
+        let answer = served.ask(&format!("GET {path}")).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{path}");
     }
 }

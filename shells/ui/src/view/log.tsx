@@ -313,7 +313,7 @@ export function LogView({ id, watch, send, version, lines, settings, choose }: P
         }}
       >
         <div class="space" style={{ height: `${scroll.height}px` }}>
-          <div ref={rows} class="rows" style={{ top: `${scroll.offset(heights.top(first))}px` }}>
+          <div ref={rows} class="rows" style={{ transform: `translateY(${scroll.offset(heights.top(first))}px)` }}>
             {drawn}
           </div>
         </div>

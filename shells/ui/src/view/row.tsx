@@ -190,18 +190,19 @@ function Spans({ spans }: { spans: Span[] }) {
 function drawn(span: Span) {
   if (span.look === "" && !span.link && !span.found && !span.colour && !span.background) return span.text;
   const style: Record<string, string> = {};
-  if (span.colour) style.color = span.colour;
-  if (span.background) style.backgroundColor = span.background;
+  if (span.colour) style["--own"] = span.colour;
+  if (span.background) style["--own-ground"] = span.background;
+  const look = [span.look, span.colour && "t-colour", span.background && "t-ground"].filter(Boolean).join(" ");
   const inner = span.found ? <mark>{span.text}</mark> : span.text;
   if (span.link) {
     return (
-      <a class={span.look} style={style} href={span.link} target="_blank" rel="noopener noreferrer">
+      <a class={look} style={style} href={span.link} target="_blank" rel="noopener noreferrer">
         {inner}
       </a>
     );
   }
   return (
-    <span class={span.look} style={style}>
+    <span class={look} style={style}>
       {inner}
     </span>
   );

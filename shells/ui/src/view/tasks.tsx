@@ -106,7 +106,7 @@ export function Tasks({ filters }: { filters: Filters }) {
                     if (event.key === "Escape") event.currentTarget.blur();
                   }}
                 />
-                <span class="key" aria-hidden="true">
+                <span class="hotkey" aria-hidden="true">
                   /
                 </span>
               </label>
