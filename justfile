@@ -102,6 +102,22 @@ page-test *ARGS: page-check page
     cargo build -p baton
     cd tests/page && BATON_BIN='{{ target }}/debug/baton' node --test --test-concurrency=1 --test-timeout=120000 "$@"
 
+# Measure the page in a real browser, each figure beside its target
+[group('test')]
+page-measure: page
+    @ci/chromium
+    @ci/node tests/page
+    cargo build --release -p baton
+    cd tests/page && BATON_BIN='{{ target }}/release/baton' node measure.mjs
+
+# Take pictures of the page, light, dark and on phones, into FOLDER
+[group('test')]
+page-pictures FOLDER=(target / "pictures"): page
+    @ci/chromium
+    @ci/node tests/page
+    cargo build -p baton
+    cd tests/page && BATON_BIN='{{ target }}/debug/baton' PICTURES='{{ FOLDER }}' node --test look.test.mjs
+
 # The web page's types, lints and unit tests
 [group('test')]
 page-check:

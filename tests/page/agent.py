@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An agent for the page's tests: `agent.py MODE [COMMAND] [--option value]...`. It prints what a page must be able to show.
+"""An agent for the page's tests: `agent.py MODE [COMMAND] [--option value]...`. It prints what a page must show.
 
 Whatever it does ends by itself within two minutes, even if a test fails.
 """

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import type { Frame } from "../src/core/api";
 import { MAX_ROWS } from "../src/core/log";
-import { type Effect, Watch } from "../src/core/watch";
+import { type Effect, FLOOD, Watch } from "../src/core/watch";
 import { at, drain, frame, frames, task } from "./values";
 
 const LOST = { status: 0, title: "No answer", detail: "the server can't be reached", errors: [] };
@@ -194,10 +194,24 @@ describe("stop", () => {
   });
 });
 
+test("of a flood only the end is read, and the rest when it is looked at", () => {
+  const watch = live(frames(1, 10));
+  watch.handle({ type: "frames", frames: frames(11, 10 + FLOOD) }, at(1));
+  expect(watch.isLive()).toBe(true);
+  const asked = serve(watch, frames(1, 50_000), 2);
+  expect(asked[0]).toEqual({ type: "disconnect" });
+  expect(asked.at(-1)).toEqual({ type: "connect", after: "1-50000" });
+  watch.handle({ type: "frames", frames: [frame(50_001)] }, at(3));
+  expect([watch.log.get(50_000)?.text, watch.log.get(20_000)]).toEqual(["line 50001", undefined]);
+  watch.handle({ type: "see", from: 20_000, to: 20_010 }, at(4));
+  serve(watch, frames(1, 50_001), 5);
+  expect(watch.log.get(20_000)?.text).toBe("line 20001");
+});
+
 test("memory is bounded, and what was let go of can be had again", () => {
   const watch = live(frames(1, 1));
-  for (let seq = 2; seq < 1_000_000; seq += 50_000) {
-    watch.handle({ type: "frames", frames: frames(seq, Math.min(1_000_000, seq + 49_999)) }, at(seq));
+  for (let seq = 2; seq <= 1_000_000; seq += 3000) {
+    watch.handle({ type: "frames", frames: frames(seq, Math.min(1_000_000, seq + 2999)) }, at(seq));
   }
   expect(watch.log.held()).toBeLessThanOrEqual(MAX_ROWS);
   expect(watch.log.total).toBe(1_000_000);

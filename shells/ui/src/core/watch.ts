@@ -33,8 +33,8 @@ export type Effect =
   | { type: "stop" };
 
 type State =
-  /** The end of the history is being fetched. */
-  | { name: "fetching" }
+  /** The end of the history is being fetched; of a flood, while the rows are still coming. */
+  | { name: "fetching"; flooded: boolean }
   /** A socket is being opened, or is open. */
   | { name: "watching"; open: boolean }
   /** The server is not there; to be tried again. */
@@ -47,13 +47,15 @@ type State =
 const LOOK_EVERY = 3000;
 /** How many rows the end of a history has at first: some screens full. */
 const TAIL = CHUNK;
+/** So many frames at once are more than anyone can read: the watch goes to the end, and leaves out what is between. */
+export const FLOOD = 4000;
 /** How long after a failed look the same rows are asked for again. */
 const LOOK_AGAIN_AFTER = 2000;
 
 export class Watch implements Machine<Input, Effect> {
   readonly log = new Log();
   task: Task | undefined;
-  state: State = { name: "fetching" };
+  state: State = { name: "fetching", flooded: false };
   /** Why the last call failed, while it does. */
   trouble: Failure | undefined;
   /** What became of the last STOP from here. */
@@ -129,6 +131,7 @@ export class Watch implements Machine<Input, Effect> {
 
   /** Whether rows arrive as they are written. */
   isLive(): boolean {
+    if (this.state.name === "fetching") return this.state.flooded;
     return this.state.name === "watching" && this.state.open;
   }
 
@@ -136,8 +139,8 @@ export class Watch implements Machine<Input, Effect> {
     return this.state.name === "ended" || this.state.name === "missing";
   }
 
-  private begin(): void {
-    this.state = { name: "fetching" };
+  private begin(flooded = false): void {
+    this.state = { name: "fetching", flooded };
     this.effects.push({ type: "fetch task" });
     const total = this.log.total;
     if (total > 0) {
@@ -241,6 +244,9 @@ export class Watch implements Machine<Input, Effect> {
     if (last && endsTask(last.kind)) {
       this.state = { name: "ended" };
       this.effects.push({ type: "disconnect" });
+    } else if (frames.length >= FLOOD) {
+      this.effects.push({ type: "disconnect" });
+      this.begin(true);
     }
     this.nextTask = now.mono + LOOK_EVERY;
   }

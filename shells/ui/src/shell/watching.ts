@@ -2,7 +2,7 @@
 
 import type { Frame, Task, Window } from "../core/api";
 import { taskAddress } from "../core/route";
-import { type Effect, type Input, Watch } from "../core/watch";
+import { type Effect, FLOOD, type Input, Watch } from "../core/watch";
 import { Driver } from "./drive";
 import { call } from "./http";
 
@@ -109,6 +109,7 @@ function connect(address: string, after: string | undefined, send: (input: Input
   socket.onopen = () => send({ type: "connected" });
   socket.onmessage = (message: MessageEvent<string>) => {
     waiting.push(message.data);
+    if (waiting.length >= FLOOD) return handOver();
     if (waiting.length > 1) return;
     if (document.hidden) setTimeout(handOver, UNSEEN_EVERY);
     else requestAnimationFrame(handOver);
