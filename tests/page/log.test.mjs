@@ -134,7 +134,7 @@ test("a burst is followed to its end, let go of, and caught up with", async () =
   const still = (await rowsOf(page))[0];
   await until("lines go on", async () => Number((await more.textContent()).replace(/\D/g, "")) > 2000);
   assert.deepEqual((await rowsOf(page))[0], still, "what is read stays where it is");
-  await more.click();
+  await page.locator(".more").click();
   await page.locator(".row.is-done").waitFor();
   const rows = await rowsOf(page);
   for (const { position, text } of rows.slice(0, -1)) assert.equal(text, `line ${position} of ${lines}`);
@@ -167,6 +167,12 @@ test("a million lines: the end at once, the middle, a search, a link to lines", 
   await page.getByRole("button", { name: "Previous match" }).click();
   await page.getByLabel("Matches").getByText("3 of 3").waitFor();
   await until("it is on show", () => onShow(page, 999_997));
+  await page.getByLabel("Search the log").press("Escape");
+  assert.equal(await page.getByLabel("Search the log").inputValue(), "NEEDLE");
+  await page.keyboard.press("N");
+  await page.getByLabel("Matches").getByText("2 of 3").waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator("mark").first().waitFor({ state: "detached" });
   const linked = await openPage(server, `/tasks/${million}#L600001-L600003`);
   await linked.locator(".row.is-chosen", { hasText: "line 600000 of" }).waitFor();
   assert.ok(await onShow(linked, 600_000));

@@ -35,6 +35,12 @@ export function useKeys(handle: (key: string, event: KeyboardEvent) => boolean):
   }, []);
 }
 
+/** Leaves a field with what was typed in it; the browser would clear it. */
+export function leave(event: KeyboardEvent): void {
+  event.preventDefault();
+  (event.currentTarget as HTMLElement).blur();
+}
+
 /** Goes to an address of this page. */
 export function go(address: string, replace = false): void {
   if (replace) history.replaceState(null, "", address);

@@ -9,7 +9,7 @@ import { type Effect, Search, type Input as SearchInput } from "../core/search";
 import type { Input, Watch } from "../core/watch";
 import { copyLines } from "../shell/copy";
 import { Driver } from "../shell/drive";
-import { go, useKeys, useRedraw } from "../shell/hooks";
+import { go, leave, useKeys, useRedraw } from "../shell/hooks";
 import { call } from "../shell/http";
 import type { Settings } from "../shell/settings";
 import { Icon } from "./icon";
@@ -201,6 +201,7 @@ export function LogView({ id, watch, send, version, lines, settings, choose }: P
     else if (key === "g") goTo(0);
     else if (key === "w") choose({ wrap: !settings.wrap });
     else if (key === "s") choose({ times: nextTimes(settings.times) });
+    else if (key === "Escape" && search.query !== "") ask({ type: "query", text: "" });
     else if (key === "Escape" && lines) go(location.pathname, true);
     else return false;
     return true;
@@ -245,10 +246,11 @@ export function LogView({ id, watch, send, version, lines, settings, choose }: P
             type="search"
             placeholder="Search the log"
             maxLength={200}
+            value={search.query}
             onInput={(event) => ask({ type: "query", text: event.currentTarget.value })}
             onKeyDown={(event) => {
               if (event.key === "Enter") step(event.shiftKey ? -1 : 1);
-              else if (event.key === "Escape") event.currentTarget.blur();
+              else if (event.key === "Escape") leave(event);
             }}
           />
           <output aria-label="Matches">{search.says()}</output>

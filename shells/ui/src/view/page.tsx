@@ -132,6 +132,7 @@ const KEYS: [string, [string, string][]][] = [
       ["g  G", "First and last line"],
       ["w", "Wrap lines"],
       ["s", "Change timestamps"],
+      ["Esc", "End the search, choose no lines"],
     ],
   ],
 ];

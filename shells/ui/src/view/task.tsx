@@ -53,16 +53,19 @@ export function TaskView({ id, lines, settings, choose }: Props) {
     <>
       <Banner down={watch.isDown(now())} failure={watch.trouble} retry={() => watching.send({ type: "woke" })} />
       <main class="task">
-        {task ? <Head task={task} watch={watch} stop={() => watching.send({ type: "stop" })} /> : <div class="about" />}
-        <LogView
-          id={id}
-          watch={watch}
-          send={watching.send}
-          version={version}
-          lines={lines}
-          settings={settings}
-          choose={choose}
-        />
+        {!task && <div class="loading">Loading…</div>}
+        {task && <Head task={task} watch={watch} stop={() => watching.send({ type: "stop" })} />}
+        {task && (
+          <LogView
+            id={id}
+            watch={watch}
+            send={watching.send}
+            version={version}
+            lines={lines}
+            settings={settings}
+            choose={choose}
+          />
+        )}
       </main>
     </>
   );

@@ -7,7 +7,7 @@ import { listAddress, taskAddress, writeFilters } from "../core/route";
 import { plain } from "../core/text";
 import { ago, duration, moment } from "../core/time";
 import { Driver, now } from "../shell/drive";
-import { go, useClock, useKeys, useRedraw } from "../shell/hooks";
+import { go, leave, useClock, useKeys, useRedraw } from "../shell/hooks";
 import { call } from "../shell/http";
 import { Banner } from "./banner";
 import { Icon } from "./icon";
@@ -103,7 +103,7 @@ export function Tasks({ filters }: { filters: Filters }) {
                   value={filters.q}
                   onInput={(event) => narrow({ q: event.currentTarget.value.slice(0, 200) }, true)}
                   onKeyDown={(event) => {
-                    if (event.key === "Escape") event.currentTarget.blur();
+                    if (event.key === "Escape") leave(event);
                   }}
                 />
                 <span class="hotkey" aria-hidden="true">
