@@ -72,6 +72,21 @@ test("rows that are looked at are fetched, once", () => {
   expect(drain(watch)).toEqual([{ type: "fetch window", purpose: "look", from: 1024, limit: 512 }]);
 });
 
+test("rows that are gone are not asked for again, and an empty answer not at once", () => {
+  const watch = live(frames(5001, 5512), 5512);
+  watch.handle({ type: "see", from: 0, to: 100 }, at(1));
+  expect(drain(watch)).toEqual([{ type: "fetch window", purpose: "look", from: 0, limit: 512 }]);
+  const window = { total: 5512, from: 90, updates: frames(91, 512) };
+  watch.handle({ type: "window", purpose: "look", window }, at(2));
+  expect([drain(watch), watch.log.goneBefore, watch.log.get(90)?.text]).toEqual([[], 90, "line 91"]);
+  watch.handle({ type: "see", from: 600, to: 650 }, at(3));
+  drain(watch);
+  watch.handle({ type: "window", purpose: "look", window: { total: 5512, from: 512, updates: [] } }, at(4));
+  expect(drain(watch)).toEqual([]);
+  watch.handle({ type: "timeout" }, at(2004));
+  expect(drain(watch)).toEqual([{ type: "fetch window", purpose: "look", from: 512, limit: 512 }]);
+});
+
 test("a server that was killed and came back leaves no gap and no duplicate", () => {
   const watch = live(frames(1, 10));
   watch.handle({ type: "closed", code: 1006, reason: "" }, at(100));

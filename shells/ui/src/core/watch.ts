@@ -64,7 +64,8 @@ export class Watch implements Machine<Input, Effect> {
   killAt: number | undefined;
   private downSince: number | undefined;
   private failures = 0;
-  private looking = false;
+  /** From which position on rows are being fetched. */
+  private looking: number | undefined;
   private lookAgainAt: number | undefined;
   private seen = { from: 0, to: 0 };
   private nextTask: number | undefined;
@@ -81,7 +82,7 @@ export class Watch implements Machine<Input, Effect> {
         this.nextTask = now.mono + LOOK_EVERY;
         return;
       case "window":
-        return input.purpose === "look" ? this.onLook(input.window) : this.onEnd(input.purpose, input.window, now);
+        return input.purpose === "look" ? this.onLook(input.window, now) : this.onEnd(input.purpose, input.window, now);
       case "window failed":
         return this.onWindowFailed(input.purpose, input.failure, now);
       case "connected":
@@ -165,6 +166,7 @@ export class Watch implements Machine<Input, Effect> {
       const first = window.updates[0];
       if (window.from !== this.log.total - 1 || first?.id !== this.log.last()?.id) {
         this.log.clear();
+        this.looking = undefined;
         this.effects.push({ type: "fetch window", purpose: "tail", limit: TAIL });
         return;
       }
@@ -195,25 +197,28 @@ export class Watch implements Machine<Input, Effect> {
     this.note(window.updates);
   }
 
-  private onLook(window: Window): void {
-    this.looking = false;
-    this.lookAgainAt = undefined;
+  private onLook(window: Window, now: Now): void {
+    if (this.looking === undefined) return;
+    if (window.from > this.looking) this.log.goneBefore = Math.max(this.log.goneBefore, window.from);
+    this.looking = undefined;
     this.log.put(window.from, window.updates.map(rowOf));
-    this.look();
+    // An answer with nothing in it must not be asked for at once again.
+    if (window.updates.length === 0) this.lookAgainAt = now.mono + LOOK_AGAIN_AFTER;
+    else this.look();
   }
 
   /** Fetches what is on show and not known. */
   private look(): void {
-    if (this.looking || this.lookAgainAt !== undefined || this.log.total === 0) return;
+    if (this.looking !== undefined || this.lookAgainAt !== undefined || this.log.total === 0) return;
     const missing = this.log.missing(this.seen.from, this.seen.to);
     if (!missing) return;
-    this.looking = true;
+    this.looking = missing.from;
     this.effects.push({ type: "fetch window", purpose: "look", ...missing });
   }
 
   private onWindowFailed(purpose: Purpose, failure: Failure, now: Now): void {
     if (purpose === "look") {
-      this.looking = false;
+      this.looking = undefined;
       this.lookAgainAt = now.mono + LOOK_AGAIN_AFTER;
       return;
     }

@@ -12,6 +12,8 @@ import { Icon, type IconName } from "./icon";
 export interface RowProps {
   position: number;
   row: Row | undefined;
+  /** Whether it is unknown for good. */
+  gone: boolean;
   /** When the row before it was written. */
   before: number | undefined;
   /** When the first row was. */
@@ -46,7 +48,7 @@ export class RowView extends Component<RowProps> {
   }
 
   override render() {
-    const { position, row, chosen, current, choose } = this.props;
+    const { position, row, gone, chosen, current, choose } = this.props;
     const kind = row === undefined ? "unknown" : row.kind;
     const classes = ["row", `is-${kind}`];
     if (chosen) classes.push("is-chosen");
@@ -66,7 +68,7 @@ export class RowView extends Component<RowProps> {
           {position + 1}
         </a>
         {row && this.time(row)}
-        {row === undefined ? <span class="text faint">…</span> : this.content(row)}
+        {row === undefined ? <span class="text faint">{gone ? "no longer kept" : "…"}</span> : this.content(row)}
       </div>
     );
   }

@@ -101,7 +101,7 @@ export function Tasks({ filters }: { filters: Filters }) {
                   type="search"
                   placeholder="Search what was asked, ids, last lines"
                   value={filters.q}
-                  onInput={(event) => narrow({ q: event.currentTarget.value.slice(0, 200) }, true)}
+                  onInput={(event) => narrow({ q: event.currentTarget.value.slice(0, 120) }, true)}
                   onKeyDown={(event) => {
                     if (event.key === "Escape") leave(event);
                   }}
