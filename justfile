@@ -33,7 +33,7 @@ build: _page-if-node
 [group('run')]
 page:
     @ci/node shells/ui
-    cd shells/ui && npx vite build --logLevel warn
+    cd shells/ui && node_modules/.bin/vite build --logLevel warn
 
 # Without Node the binary has a page that says how to get the real one.
 _page-if-node:
@@ -122,7 +122,7 @@ page-pictures FOLDER=(target / "pictures"): page
 [group('test')]
 page-check:
     @ci/node shells/ui
-    cd shells/ui && npx tsc --project . && npx biome check . ../../tests/page && npx vitest run
+    cd shells/ui && npx tsc --project . && node_modules/.bin/biome check . ../../tests/page && node_modules/.bin/vitest run
 
 # The example agent's own tests
 [group('test')]
@@ -154,7 +154,7 @@ measure-kafka *NAMES:
 fmt: tools
     cargo fmt --all
     ci/node shells/ui
-    cd shells/ui && npx biome check --write --linter-enabled=false . ../../tests/page
+    cd shells/ui && node_modules/.bin/biome check --write --linter-enabled=false . ../../tests/page
     ruff format
     ruff check --fix-only --quiet
 

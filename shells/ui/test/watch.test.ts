@@ -131,7 +131,11 @@ test("the end is the end", () => {
   watch.handle({ type: "frames", frames: [frame(4), frame(5, "done", "DONE")] }, at(1));
   expect(drain(watch)).toEqual([{ type: "fetch task" }, { type: "disconnect" }]);
   watch.handle({ type: "closed", code: 1000, reason: "" }, at(2));
-  watch.handle({ type: "woke" }, at(3));
+  watch.handle({ type: "task failed", failure: LOST }, at(3));
+  watch.handle({ type: "timeout" }, at(3003));
+  expect(drain(watch)).toEqual([{ type: "fetch task" }]);
+  watch.handle({ type: "task", task: task({ status: "done" }) }, at(3004));
+  watch.handle({ type: "woke" }, at(3005));
   watch.handle({ type: "timeout" }, at(9999));
   expect(watch.state).toEqual({ name: "ended" });
   expect(drain(watch)).toEqual([]);

@@ -118,7 +118,7 @@ export class Watch implements Machine<Input, Effect> {
   deadline(): number | undefined {
     const times = [
       this.state.name === "waiting" ? this.state.until : undefined,
-      this.isOver() ? undefined : this.nextTask,
+      this.isTaskDue() ? this.nextTask : undefined,
       this.downSince === undefined ? undefined : this.downSince + BANNER_AFTER,
       this.lookAgainAt,
     ].filter((time) => time !== undefined);
@@ -138,6 +138,12 @@ export class Watch implements Machine<Input, Effect> {
 
   isOver(): boolean {
     return this.state.name === "ended" || this.state.name === "missing";
+  }
+
+  /** Whether the task is to be looked at from time to time: until it is known how it ended. */
+  private isTaskDue(): boolean {
+    if (this.state.name === "ended") return !this.task || !hasEnded(this.task.status);
+    return this.state.name === "watching";
   }
 
   private begin(flooded = false): void {
@@ -287,9 +293,9 @@ export class Watch implements Machine<Input, Effect> {
 
   private onTimeout(now: Now): void {
     if (this.state.name === "waiting" && now.mono >= this.state.until) this.begin();
-    if (this.nextTask !== undefined && now.mono >= this.nextTask && !this.isOver()) {
+    if (this.nextTask !== undefined && now.mono >= this.nextTask && this.isTaskDue()) {
       this.nextTask = now.mono + LOOK_EVERY;
-      if (this.state.name === "watching") this.effects.push({ type: "fetch task" });
+      this.effects.push({ type: "fetch task" });
     }
     if (this.lookAgainAt !== undefined && now.mono >= this.lookAgainAt) {
       this.lookAgainAt = undefined;
