@@ -122,7 +122,7 @@ page-pictures FOLDER=(target / "pictures"): page
 [group('test')]
 page-check:
     @ci/node shells/ui
-    cd shells/ui && npx tsc --project . && node_modules/.bin/biome check . ../../tests/page && node_modules/.bin/vitest run
+    cd shells/ui && node_modules/.bin/tsc --project . && node_modules/.bin/biome check . ../../tests/page && node_modules/.bin/vitest run
 
 # The example agent's own tests
 [group('test')]
