@@ -20,18 +20,28 @@ _default:
 # Build Baton, run it with the example agent and one example task, and stay up; FLAGS go to `baton dev`
 [group('run')]
 [positional-arguments]
-dev *FLAGS:
+dev *FLAGS: _page-if-node
     cargo build --release -p baton
     @exec '{{ target }}/release/baton' dev --agent 'python3 examples/agent.py' --projects examples/projects.json --data .baton --example "$@"
 
 # Build the release binary
 [group('run')]
-build:
+build: _page-if-node
     cargo build --release -p baton
+
+# Build the web page; the next build of the binary takes it in
+[group('run')]
+page:
+    @ci/node shells/ui
+    cd shells/ui && node_modules/.bin/vite build --logLevel warn
+
+# Without Node the binary has a page that says how to get the real one.
+_page-if-node:
+    @if command -v npm >/dev/null; then just page; else echo 'There is no Node: Baton is built without its web page.' >&2; fi
 
 # Check everything that can be checked on one machine; installs what it needs
 [group('test')]
-test: tools lint purity deny examples unit kafka doc sim-test e2e
+test: tools lint purity deny examples unit kafka doc sim-test e2e page-test
 
 # Unit, snapshot, property and conformance tests; ARGS go to nextest
 [group('test')]
@@ -83,6 +93,37 @@ e2e *ARGS: tools
     cargo build --workspace --exclude baton-sim --bins
     BATON_BIN='{{ target }}/debug/baton' cargo nextest run -p baton-tests "$@"
 
+# The web page: its types, lints and unit tests, then the page itself in a real browser; ARGS go to node's test runner
+[group('test')]
+[positional-arguments]
+page-test *ARGS: page-check page
+    @ci/chromium
+    @ci/node tests/page
+    cargo build -p baton
+    cd tests/page && BATON_BIN='{{ target }}/debug/baton' node --test --test-concurrency=1 --test-timeout=120000 "$@"
+
+# Measure the page in a real browser, each figure beside its target
+[group('test')]
+page-measure: page
+    @ci/chromium
+    @ci/node tests/page
+    cargo build --release -p baton
+    cd tests/page && BATON_BIN='{{ target }}/release/baton' node measure.mjs
+
+# Take pictures of the page, light, dark and on phones, into FOLDER
+[group('test')]
+page-pictures FOLDER=(target / "pictures"): page
+    @ci/chromium
+    @ci/node tests/page
+    cargo build -p baton
+    cd tests/page && BATON_BIN='{{ target }}/debug/baton' PICTURES='{{ FOLDER }}' node --test look.test.mjs
+
+# The web page's types, lints and unit tests
+[group('test')]
+page-check:
+    @ci/node shells/ui
+    cd shells/ui && node_modules/.bin/tsc --project . && node_modules/.bin/biome check . ../../tests/page && node_modules/.bin/vitest run
+
 # The example agent's own tests
 [group('test')]
 examples:
@@ -112,6 +153,8 @@ measure-kafka *NAMES:
 [group('check')]
 fmt: tools
     cargo fmt --all
+    ci/node shells/ui
+    cd shells/ui && node_modules/.bin/biome check --write --linter-enabled=false . ../../tests/page
     ruff format
     ruff check --fix-only --quiet
 
@@ -147,4 +190,4 @@ tools:
 [group('house')]
 clean:
     cargo clean
-    rm -rf .tools .baton
+    rm -rf .tools .baton shells/ui/dist shells/ui/node_modules tests/page/node_modules

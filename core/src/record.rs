@@ -195,6 +195,9 @@ pub struct ProgressRecord<'a> {
     /// Of a failure: why, in words.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub reason: Option<Cow<'a, str>>,
+    /// Of a `stopping`: when SIGKILL follows, by the worker's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
 }
 
 impl<'a> ProgressRecord<'a> {
@@ -212,6 +215,7 @@ impl<'a> ProgressRecord<'a> {
             exit_code: None,
             signal: None,
             reason: None,
+            deadline: None,
         }
     }
 

@@ -367,8 +367,7 @@ impl Run {
             return self.over_by(cause, None);
         }
         if !at_once && matches!(cause, Cause::Stop | Cause::TimedOut) {
-            let text = format!("Stopping: SIGTERM is sent, SIGKILL follows in {:?}", self.spec.grace);
-            self.output.note(Kind::Stopping, &text, now);
+            self.output.note_stopping(self.spec.grace, now);
         }
     }
 
@@ -484,10 +483,15 @@ impl Output {
     }
 
     /// Adds an update of the run's own.
-    fn note(&mut self, kind: Kind, text: &str, now: Now) {
+    /// The grace has begun.
+    fn note_stopping(&mut self, grace: Duration, now: Now) {
         let id = UpdateId { attempt: self.attempt, seq: self.next_seq };
         self.next_seq += 1;
-        let record = ProgressRecord::new(&self.task_id, id, kind, now.wall, text);
+        let text = format!("Stopping: SIGTERM is sent, SIGKILL follows in {grace:?}");
+        let record = ProgressRecord {
+            deadline: Some(now.wall.plus(grace)),
+            ..ProgressRecord::new(&self.task_id, id, Kind::Stopping, now.wall, text)
+        };
         self.lines.push_with(|buffer| record.write_to(buffer));
     }
 

@@ -66,6 +66,9 @@ pub struct Param {
     /// What it is for.
     #[serde(default)]
     pub description: String,
+    /// A value that it takes, to show to people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<Value>,
 }
 
 /// How a parameter becomes arguments.
@@ -122,6 +125,11 @@ impl TaskTypes {
     /// The types by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &TaskType)> {
         self.types.iter().map(|(name, kind)| (name.as_str(), kind))
+    }
+
+    /// The type of this name.
+    pub fn get(&self, name: &str) -> Option<&TaskType> {
+        self.types.get(name)
     }
 
     /// What is wrong with the task, field by field.
@@ -203,6 +211,9 @@ fn check_params(params: &[Param], path: &str) -> Result<(), String> {
         }
         if param.shape == Shape::Flag && !matches!(param.value, ValueType::String | ValueType::Boolean) {
             return Err(format!("{path}: a flag takes no {:?}", param.value));
+        }
+        if let Some(Err(why)) = param.example.as_ref().map(|example| param.read(example)) {
+            return Err(format!("{path}.example: {why}"));
         }
         let gap = index > 0
             && param.shape == Shape::Positional

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use baton_core::hub::{
-    Admission, Effect, Format, Gauge, Hub, HubConfig, Input, ListQuery, Read, Status, StopAdmission, Stretch,
+    Admission, Effect, Format, Gauge, Hub, HubConfig, Input, ListQuery, Read, Recall, Segment, Status, StopAdmission,
+    Stretch,
 };
 use baton_core::id::{TaskId, UpdateId};
 use baton_core::log::{Delivered, Topic, Values, ValuesBuilder};
@@ -97,19 +98,39 @@ impl World {
         let (frames, last) = match self.hub.read(&id(), *after) {
             Read::Stretch(Stretch::Here(segment, first)) => (segment.frames(Format::Plain, first), segment.last_id()),
             Read::Stretch(Stretch::OnTheLog(recall)) => {
-                let range = |d: &&Delivered| {
-                    let of_partition = d.partition == recall.origin.partition;
-                    of_partition && d.end_offset() > recall.origin.from && d.base_offset < recall.origin.to
-                };
-                let kept: Vec<_> = self.progress.iter().filter(range).cloned().collect();
-                let kept: Vec<_> = kept.into_iter().filter_map(|d| d.from_offset(recall.origin.from)).collect();
-                let segment = Hub::rebuild(&id(), &recall, &kept, &Gauge::default());
+                let segment = self.rebuilt(&recall);
                 (segment.frames(Format::Plain, segment.count_through(*after)), Some(recall.last_id))
             }
             Read::Wait | Read::End | Read::Unknown => return None,
         };
         *after = last.unwrap();
         Some(texts(&frames))
+    }
+
+    fn rebuilt(&self, recall: &Recall) -> Segment {
+        let range = |d: &&Delivered| {
+            let of_partition = d.partition == recall.origin.partition;
+            of_partition && d.end_offset() > recall.origin.from && d.base_offset < recall.origin.to
+        };
+        let kept: Vec<_> = self.progress.iter().filter(range).cloned().collect();
+        let kept: Vec<_> = kept.into_iter().filter_map(|d| d.from_offset(recall.origin.from)).collect();
+        Hub::rebuild(&id(), recall, &kept, &Gauge::default())
+    }
+
+    /// The text of the update at a position, and how many there are.
+    fn text_at(&self, position: usize) -> (usize, Option<String>) {
+        let (total, place) = self.hub.place_at(&id(), position).unwrap();
+        let text = place.map(|place| {
+            let mut json = Vec::new();
+            let first = position - place.base;
+            let appended = match &place.stretch {
+                Stretch::Here(segment, _) => segment.append_json(first, 1, usize::MAX, &mut json),
+                Stretch::OnTheLog(recall) => self.rebuilt(recall).append_json(first, 1, usize::MAX, &mut json),
+            };
+            assert_eq!(appended, 1);
+            serde_json::from_slice::<serde_json::Value>(&json).unwrap()["update"].as_str().unwrap().to_owned()
+        });
+        (total, text)
     }
 
     fn read_all(&self, after: UpdateId) -> Vec<String> {
@@ -181,6 +202,45 @@ fn lines_of_a_stale_attempt_and_after_the_end_are_not_shown() {
     world.updates(&[(2, 4, Kind::Line, "late"), (2, 5, Kind::Stopped, "STOPPED"), (3, 1, Kind::Started, "3")]);
     assert_eq!(world.read_all(UpdateId::default()), ["1", "a", "2", "b", "DONE"]);
     assert_eq!(world.read_all(UpdateId { attempt: 1, seq: 2 }), ["2", "b", "DONE"]);
+}
+
+#[test]
+fn each_attempt_is_remembered_with_its_place_and_its_end() {
+    let mut world = World::new(config(1 << 20));
+    world.updates(&[(1, 1, Kind::Started, "1"), (1, 2, Kind::Line, "a"), (1, 3, Kind::Retrying, "again in 1 s")]);
+    world.updates(&[(2, 1, Kind::Started, "2"), (2, 2, Kind::Line, "b"), (3, 1, Kind::Started, "3")]);
+    // What is missing before line 5 is an update too: the word that it is.
+    world.updates(&[(3, 5, Kind::Line, "c"), (4, 1, Kind::Started, "4"), (4, 2, Kind::Done, "DONE")]);
+    let attempts = world.hub.view(&id()).unwrap().attempts.unwrap();
+    let told: Vec<_> = attempts.iter().map(|a| (a.attempt, a.position, a.end.as_deref())).collect();
+    assert_eq!(told, [(1, 0, Some("again in 1 s")), (2, 3, None), (3, 5, None), (4, 8, Some("DONE"))]);
+    assert!(attempts.iter().all(|a| a.ended_at.is_some() == a.end.is_some()));
+    assert_eq!(world.text_at(8), (10, Some("4".into())));
+}
+
+#[test]
+fn totals_are_those_of_the_tasks_however_they_came() {
+    let mut world = World::new(config(1 << 20));
+    world.updates(&[(1, 1, Kind::Started, "an update before its task")]);
+    world.submit();
+    for (task_id, project) in [("b", "other"), ("c", "default"), ("d", "default")] {
+        world.record(Topic::Tasks, task_id, task(task_id, project).write());
+    }
+    let of = |world: &World, query: &str| {
+        let page = world.hub.list(&ListQuery::read(query.split('&').filter_map(|f| f.split_once('='))).unwrap());
+        let counts = page.overview.totals.iter().filter(|(_, count)| **count != 0);
+        let counts: Vec<_> = counts.map(|(status, count)| format!("{count} {status}")).collect();
+        (counts.join(", "), page.overview.projects.join(", "), page.tasks.len())
+    };
+    assert_eq!(of(&world, ""), ("3 queued, 1 running".into(), "default, other".into(), 4));
+    assert_eq!(of(&world, "project=default"), ("2 queued, 1 running".into(), "default, other".into(), 3));
+    world.stop();
+    assert_eq!(of(&world, "status=stopping"), ("3 queued, 1 stopping".into(), "default, other".into(), 1));
+    world.updates(&[(1, 2, Kind::Stopped, "STOPPED")]);
+    assert_eq!(of(&world, "q=sToPp"), ("3 queued, 1 stopped".into(), "default, other".into(), 1));
+    world.now = 8 * 24 * 3600;
+    world.tell(Input::Timeout);
+    assert_eq!(of(&world, ""), (String::new(), String::new(), 0));
 }
 
 #[test]
@@ -295,6 +355,10 @@ proptest! {
             read.extend(world.read_all(after));
             prop_assert_eq!(&read, &expected);
         }
+        for (position, text) in expected.iter().enumerate() {
+            prop_assert_eq!(world.text_at(position), (expected.len(), Some(text.clone())));
+        }
+        prop_assert_eq!(world.text_at(expected.len()), (expected.len(), None));
         let middle: UpdateId = expected[expected.len() / 2].parse().unwrap();
         prop_assert_eq!(&world.read_all(middle)[..], &expected[expected.len() / 2 + 1..]);
     }

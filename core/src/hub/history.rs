@@ -18,6 +18,8 @@ pub struct History {
 #[derive(Debug)]
 struct Slot {
     last_id: UpdateId,
+    /// How many updates stand before it.
+    base: usize,
     count: usize,
     /// `None` for what never was on the log as it is here.
     origin: Option<Origin>,
@@ -45,7 +47,29 @@ pub struct Recall {
     pub last_id: UpdateId,
 }
 
+/// Where an update of a history is, by its position: how many stand before it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What holds it.
+    pub stretch: Stretch,
+    /// The position of the stretch's first update.
+    pub base: usize,
+    /// How many updates the stretch has; fewer may be left of them on the log.
+    pub count: usize,
+}
+
 impl History {
+    /// How many updates there are.
+    pub fn len(&self) -> usize {
+        self.slots.back().map_or(0, |slot| slot.base + slot.count)
+    }
+
+    /// Where the update at this position is; `None` if there are not so many.
+    pub fn place_at(&self, position: usize) -> Option<Place> {
+        let slot = self.slots.get(self.slots.partition_point(|slot| slot.base + slot.count <= position))?;
+        Some(Place { stretch: slot.stretch(position - slot.base), base: slot.base, count: slot.count })
+    }
+
     /// What has counted so far.
     pub const fn filter(&self) -> Filter {
         self.filter
@@ -70,7 +94,7 @@ impl History {
         let Some(last_id) = segment.last_id() else { return };
         let segment = Some(Arc::new(segment));
         let count = segment.as_ref().map_or(0, |s| s.len());
-        let mut slot = Slot { last_id, count, origin: Some(origin), segment };
+        let mut slot = Slot { last_id, base: self.len(), count, origin: Some(origin), segment };
         while let Some(joined) = self.slots.back().and_then(|before| before.joined(&slot)) {
             hit(Mark::HistoryJoined);
             self.slots.pop_back();
@@ -86,13 +110,7 @@ impl History {
             return None;
         }
         hit_if(slot.origin.is_none() && id > UpdateId::default(), Mark::ResumedAfterExpiry);
-        Some(match (&slot.segment, &slot.origin) {
-            (Some(segment), _) => Stretch::Here(segment.clone(), segment.count_through(id)),
-            (None, Some(origin)) => {
-                Stretch::OnTheLog(Recall { origin: origin.clone(), count: slot.count, last_id: slot.last_id })
-            }
-            (None, None) => unreachable!("a segment is evicted only if it has an origin"),
-        })
+        Some(slot.stretch(slot.segment.as_ref().map_or(0, |segment| segment.count_through(id))))
     }
 
     fn index_after(&self, id: UpdateId) -> usize {
@@ -128,6 +146,7 @@ impl History {
         if let Some(last_id) = segment.last_id() {
             self.slots.push_back(Slot {
                 last_id,
+                base: 0,
                 count: segment.len(),
                 origin: None,
                 segment: Some(Arc::new(segment)),
@@ -140,6 +159,17 @@ impl History {
 const MAX_SPAN: u64 = 64 * 1024;
 
 impl Slot {
+    /// It, from update number `first` on.
+    fn stretch(&self, first: usize) -> Stretch {
+        match (&self.segment, &self.origin) {
+            (Some(segment), _) => Stretch::Here(segment.clone(), first),
+            (None, Some(origin)) => {
+                Stretch::OnTheLog(Recall { origin: origin.clone(), count: self.count, last_id: self.last_id })
+            }
+            (None, None) => unreachable!("a segment is evicted only if it has an origin"),
+        }
+    }
+
     fn joined(&self, next: &Self) -> Option<Self> {
         let (origin, further) = (self.origin.as_ref()?, next.origin.as_ref()?);
         // Whoever reads a joined segment back must find the same gaps in it.
@@ -150,6 +180,7 @@ impl Slot {
         let segment = near.then(|| self.segment.as_ref()?.joined(next.segment.as_ref()?)).flatten()?;
         Some(Self {
             last_id: next.last_id,
+            base: self.base,
             count: segment.len(),
             origin: Some(Origin { to: further.to, ..origin.clone() }),
             segment: Some(Arc::new(segment)),

@@ -1,7 +1,8 @@
 //! What a hub holds in memory, and what it lets go of when that is short.
 
+use super::Hub;
 use super::asked::Asked;
-use super::{Hub, Task};
+use super::task::Task;
 use crate::id::TaskId;
 use crate::time::Now;
 use std::time::Duration;
@@ -18,7 +19,8 @@ impl Task {
     fn weigh(&self, id: &TaskId) -> usize {
         let end = self.ended.as_ref().map_or(0, |end| end.update.len() + end.reason.as_deref().map_or(0, str::len));
         let asked = self.asked.as_ref().map_or(0, Asked::weight);
-        size_of::<Self>() + id.as_str().len() + PLACES + end + asked + self.history.weight()
+        let ends = self.attempts.iter().map(|a| size_of_val(a) + a.end.as_deref().map_or(0, str::len)).sum::<usize>();
+        size_of::<Self>() + id.as_str().len() + PLACES + end + asked + ends + self.history.weight()
     }
 }
 

@@ -8,13 +8,18 @@ mod asked;
 mod history;
 mod letters;
 mod memory;
+mod needle;
 mod segment;
+mod task;
+mod totals;
 mod view;
 
-pub use history::{Recall, Stretch};
+pub use history::{Place, Recall, Stretch};
 pub use letters::{LetterShown, LetterView, LettersPage, LettersQuery, MAX_LETTERS, Redrive, letter_at};
+pub use needle::{MAX_NEEDLE, Needle};
 pub use segment::{Filter, Format, Gauge, Origin, Segment};
-pub use view::{ListKey, ListQuery, MAX_PAGE, PAGE, Page, Status, TaskView};
+pub use totals::Overview;
+pub use view::{AttemptView, ListKey, ListQuery, MAX_PAGE, PAGE, Page, Status, TaskView};
 
 use crate::id::{TaskId, UpdateId};
 use crate::log::{Delivered, Offset, Partition, Topic};
@@ -29,6 +34,8 @@ use letters::Letters;
 use segment::{SegmentBuilder, read_for};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+use task::Task;
+use totals::Totals;
 
 /// The limits of a [`Hub`].
 #[derive(Clone, Debug)]
@@ -140,60 +147,12 @@ pub struct Hub {
     tasks_bytes: usize,
     gauge: Gauge,
     queued: usize,
+    totals: Totals,
+    version: u64,
     /// What must be read before it is [`Hub::ready`]. Dead letters need not be: who asks for them is told to wait.
     behind: BTreeSet<Topic>,
     letters: Letters,
     effects: VecDeque<Effect>,
-}
-
-#[derive(Debug)]
-struct Task {
-    /// `None` if only updates or a STOP are known.
-    asked: Option<Asked>,
-    /// Its part of [`Hub::tasks_bytes`].
-    weight: usize,
-    listed: ListKey,
-    started_at: Option<Timestamp>,
-    ended: Option<End>,
-    stop_asked: bool,
-    retrying: bool,
-    active_at: Timestamp,
-    timer: Option<Instant>,
-    history: History,
-}
-
-/// What stays of a task's end when its history is gone.
-#[derive(Clone, Debug)]
-struct End {
-    at: Timestamp,
-    status: Status,
-    update: String,
-    exit_code: Option<i32>,
-    signal: Option<i32>,
-    reason: Option<String>,
-    expired: bool,
-}
-
-impl Task {
-    fn status(&self) -> Status {
-        match &self.ended {
-            Some(end) => end.status,
-            None if self.stop_asked => Status::Stopping,
-            None if self.retrying => Status::Retrying,
-            None if self.started_at.is_some() => Status::Running,
-            None => Status::Queued,
-        }
-    }
-
-    fn is_waiting(&self) -> bool {
-        self.ended.is_none() && self.started_at.is_none()
-    }
-
-    /// Its place in [`Hub::with_params`].
-    fn place_by_params(&self) -> (bool, Timestamp, TaskId) {
-        let id = self.listed.1.clone();
-        self.ended.as_ref().map_or((true, self.listed.0, id.clone()), |end| (false, end.at, id))
-    }
 }
 
 impl Hub {
@@ -211,6 +170,8 @@ impl Hub {
             tasks_bytes: 0,
             gauge: Gauge::default(),
             queued: 0,
+            totals: Totals::default(),
+            version: 0,
             behind: BTreeSet::from([Topic::Tasks, Topic::Progress, Topic::Control]),
             letters: Letters::default(),
             effects: VecDeque::new(),
@@ -219,6 +180,7 @@ impl Hub {
 
     /// Takes an input in.
     pub fn handle(&mut self, input: Input, now: Now) {
+        self.version += 1;
         match input {
             Input::Records(records) => match records.topic {
                 Topic::Tasks => self.on_tasks(&records, now),
@@ -351,7 +313,19 @@ impl Hub {
     /// The task as clients see it.
     pub fn view(&self, id: &TaskId) -> Option<TaskView> {
         let task = self.known(id)?;
-        Some(TaskView { params: task.asked.as_ref().and_then(Asked::params), ..view_of(id, task) })
+        let params = task.asked.as_ref().and_then(Asked::params);
+        Some(TaskView { params, attempts: Some(task.attempts.clone()), ..task.view(id) })
+    }
+
+    /// How many updates the task has, and where the one at this position is, if there is one; `None` if the task is not known.
+    pub fn place_at(&self, id: &TaskId, position: usize) -> Option<(usize, Option<Place>)> {
+        let history = &self.known(id)?.history;
+        Some((history.len(), history.place_at(position)))
+    }
+
+    /// A number that changes whenever a list may.
+    pub const fn version(&self) -> u64 {
+        self.version
     }
 
     fn known(&self, id: &TaskId) -> Option<&Task> {
@@ -368,13 +342,19 @@ impl Hub {
         let mut wanted = from_here.rev().filter(|(_, id)| {
             let task = &self.tasks[id];
             let asked = task.asked.as_ref();
-            query.wants(asked.map(|a| a.project.as_str()), asked.map(|a| a.kind.as_str()), task.status())
+            query.wants_status(task.status())
+                && query.wants_owner(asked.map(|a| a.project.as_str()), asked.map(|a| a.kind.as_str()))
+                && query.wants_text(
+                    [id.as_str()].into_iter().chain(asked.into_iter().flat_map(Asked::texts)).chain(task.last_text()),
+                )
         });
         let keys: Vec<_> = wanted.by_ref().take(limit).collect();
         let more = wanted.next().is_some();
         Page {
             next_cursor: keys.last().filter(|_| more).map(|key| view::write_cursor(key)),
-            tasks: keys.iter().map(|(_, id)| view_of(id, &self.tasks[id])).collect(),
+            tasks: keys.iter().map(|(_, id)| self.tasks[id].view(id).cut_for_list()).collect(),
+            overview: self.totals.overview(query),
+            version: self.version,
         }
     }
 
@@ -407,6 +387,7 @@ impl Hub {
         self.by_submission.insert(listed);
         self.with_params.insert(place);
         self.queued += usize::from(waiting);
+        self.count(&id);
         self.weigh(&id);
         self.effects.push_back(Effect::Wake(id));
     }
@@ -428,9 +409,12 @@ impl Hub {
                 retrying: false,
                 active_at: at,
                 timer: Some(timer),
+                counted: None,
+                attempts: Vec::new(),
                 history: History::default(),
             };
             self.tasks.insert(id.clone(), task);
+            self.count(id);
             self.weigh(id);
         }
         self.tasks.get_mut(id).expect("it was just made")
@@ -441,6 +425,7 @@ impl Hub {
             match ControlRecord::read(value) {
                 Ok(record) => {
                     self.task(&record.task_id, records.at, now).stop_asked = true;
+                    self.count(&record.task_id);
                     self.effects.push_back(Effect::Wake(record.task_id));
                 }
                 Err(why) => self.unreadable(records, index, why),
@@ -480,7 +465,8 @@ impl Hub {
             let Ok(record) = read_for(id, &records.key, value) else { break };
             read += 1;
             if builder.push(&record, records.at) {
-                task.note(&record, records.at);
+                let position = task.history.len() + builder.len() - 1;
+                task.note(&record, builder.filter().last().unwrap_or_default(), position, records.at);
             }
         }
         let filter = builder.filter();
@@ -494,6 +480,7 @@ impl Hub {
             let ended_at = task.ended.as_ref().map(|end| end.at);
             let ended_place = open_place.filter(|_| ended_at.is_some()).map(|before| (before, task.place_by_params()));
             self.queued -= usize::from(left_queue);
+            self.count(id);
             self.resident.push_back((id.clone(), last_id));
             self.sweep();
             self.weigh(id);
@@ -510,6 +497,20 @@ impl Hub {
             }
         }
         read
+    }
+
+    /// Counts the task as it stands now.
+    fn count(&mut self, id: &TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let now = (task.asked.is_some(), task.status());
+        if let Some((with_owner, status)) = task.counted.filter(|before| *before != now) {
+            self.totals.remove(&task.owner(with_owner), status);
+            task.counted = None;
+        }
+        if task.counted.is_none() {
+            task.counted = Some(now);
+            self.totals.add(task.owner(now.0), now.1);
+        }
     }
 
     /// Entries whose segments were joined into later ones, or went with their tasks, go as well.
@@ -584,41 +585,12 @@ impl Hub {
         if let Some(at) = task.timer {
             self.timers.remove(&(at, id.clone()));
         }
+        if let Some((with_owner, status)) = task.counted {
+            self.totals.remove(&task.owner(with_owner), status);
+        }
         self.tasks_bytes -= task.weight;
         self.queued -= usize::from(task.is_waiting() && task.asked.is_some());
         self.effects.push_back(Effect::Wake(id.clone()));
-    }
-}
-
-impl Task {
-    /// What an update that counts says of its task.
-    fn note(&mut self, record: &ProgressRecord<'_>, logged_at: Timestamp) {
-        let at = record.at.unwrap_or(logged_at);
-        let kind = record.kind.unwrap_or(Kind::Line);
-        match kind {
-            Kind::Started => self.retrying = false,
-            Kind::Retrying => self.retrying = true,
-            _ => {}
-        }
-        let began = !kind.is_terminal() || record.attempt.is_some_and(|attempt| attempt > 0);
-        if began {
-            self.started_at.get_or_insert(at);
-        }
-        let status = match kind {
-            Kind::Done => Status::Done,
-            Kind::Stopped => Status::Stopped,
-            Kind::Failed => Status::Failed,
-            _ => return,
-        };
-        self.ended = Some(End {
-            at,
-            status,
-            update: record.update.clone().into_owned(),
-            exit_code: record.exit_code,
-            signal: record.signal,
-            reason: record.reason.as_deref().map(str::to_owned),
-            expired: false,
-        });
     }
 }
 
@@ -627,27 +599,4 @@ fn owner_of(key: &[u8], value: &[u8]) -> Result<TaskId, Unreadable> {
     let record = ProgressRecord::read(value)?;
     let id: TaskId = record.task_id.parse().map_err(|bad: crate::id::BadName| Unreadable::bad_id(&bad))?;
     if key.is_empty() || key == id.as_str().as_bytes() { Ok(id) } else { Err(Unreadable::wrong_key()) }
-}
-
-/// All but the params.
-fn view_of(id: &TaskId, task: &Task) -> TaskView {
-    let asked = task.asked.as_ref();
-    let end = task.ended.as_ref();
-    TaskView {
-        task_id: id.clone(),
-        project: asked.map(|a| a.project.clone()),
-        kind: asked.map(|a| a.kind.clone()),
-        command: asked.and_then(|a| a.command.clone()),
-        params: None,
-        status: task.status(),
-        attempt: task.history.filter().last().map_or(0, |last| last.attempt),
-        last_update: end.map(|e| e.update.as_str()).or_else(|| task.history.last_text()).map(str::to_owned),
-        submitted_at: asked.map(|_| task.listed.0),
-        started_at: task.started_at,
-        ended_at: end.map(|e| e.at),
-        exit_code: end.and_then(|e| e.exit_code),
-        signal: end.and_then(|e| e.signal),
-        reason: end.and_then(|e| e.reason.clone()),
-        redriven_from: asked.and_then(|a| a.redriven_from.as_deref().cloned()),
-    }
 }

@@ -2,6 +2,7 @@
 //!
 //! A frame is encoded at most once for each format, by the first who reads it, and shared by all after that.
 
+use super::needle::Needle;
 use crate::id::{TaskId, UpdateId};
 use crate::log::{Offset, Partition};
 use crate::process::Stream;
@@ -138,12 +139,13 @@ struct Update {
 }
 
 /// What few updates have.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Rest {
     cut: Option<u64>,
     exit_code: Option<i32>,
     signal: Option<i32>,
     reason: Option<String>,
+    deadline: Option<Timestamp>,
 }
 
 /// The JSON of a frame.
@@ -166,6 +168,8 @@ struct Frame<'a> {
     signal: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<Timestamp>,
 }
 
 /// Where on the log a segment came from, and how to make it again.
@@ -287,6 +291,28 @@ impl Segment {
         lines.into()
     }
 
+    /// Appends the updates from number `first` on as JSON objects with commas between them, until `count` of them or the
+    /// buffer's `most` bytes are reached, and says how many. One at least, if there is one.
+    pub fn append_json(&self, first: usize, count: usize, most: usize, buffer: &mut Vec<u8>) -> usize {
+        let mut appended = 0;
+        for (index, update) in self.updates.iter().enumerate().skip(first).take(count) {
+            if !buffer.is_empty() {
+                buffer.push(b',');
+            }
+            update.append_json(self.text_of(index), buffer);
+            appended += 1;
+            if buffer.len() >= most {
+                break;
+            }
+        }
+        appended
+    }
+
+    /// The numbers of the updates from number `first` on in whose text the needle is.
+    pub fn find<'a>(&'a self, needle: &'a Needle, first: usize) -> impl Iterator<Item = usize> + 'a {
+        (first..self.updates.len()).filter(|index| needle.is_in(self.text_of(*index)))
+    }
+
     fn text_of(&self, index: usize) -> &str {
         let start = index.checked_sub(1).map_or(0, |before| self.updates[before].end as usize);
         &self.text[start..self.updates[index].end as usize]
@@ -357,6 +383,7 @@ impl Update {
             exit_code: rest.exit_code,
             signal: rest.signal,
             reason: rest.reason.as_deref(),
+            deadline: rest.deadline,
         };
         serde_json::to_writer(buffer, &frame).expect("a frame has string keys, and memory takes every write");
     }
@@ -414,8 +441,8 @@ impl SegmentBuilder {
             exit_code: record.exit_code,
             signal: record.signal,
             reason: record.reason.as_deref().map(str::to_owned),
+            deadline: record.deadline,
         };
-        let has_rest = rest.cut.is_some() || rest.exit_code.is_some() || rest.signal.is_some() || rest.reason.is_some();
         self.text.push_str(&record.update);
         self.updates.push(Update {
             id,
@@ -423,7 +450,7 @@ impl SegmentBuilder {
             kind: record.kind.unwrap_or(Kind::Line),
             stream: record.stream,
             end: end_of(self.text.len()),
-            rest: has_rest.then(|| Box::new(rest)),
+            rest: (rest != Rest::default()).then(|| Box::new(rest)),
         });
         true
     }
@@ -433,6 +460,11 @@ impl SegmentBuilder {
         self.text.push_str("[earlier updates are gone]");
         let end = end_of(self.text.len());
         self.updates.push(Update { id, at, kind: Kind::Truncated, stream: None, end, rest: None });
+    }
+
+    /// How many updates it has so far.
+    pub fn len(&self) -> usize {
+        self.updates.len()
     }
 
     /// What has counted by now.

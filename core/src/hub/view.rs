@@ -1,5 +1,7 @@
 //! What `GET /tasks` and `GET /tasks/{id}` say of a task, and how a list is asked for.
 
+use super::needle::Needle;
+use super::totals::Overview;
 use crate::id::TaskId;
 use crate::problem::{FieldError, Problem};
 use crate::record::RedrivenFrom;
@@ -33,7 +35,7 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 7] =
+    pub(super) const ALL: [Self; 7] =
         [Self::Queued, Self::Running, Self::Retrying, Self::Stopping, Self::Done, Self::Stopped, Self::Failed];
 
     /// The name in JSON and in queries.
@@ -71,11 +73,18 @@ pub struct TaskView {
     /// more: memory is short, and the task has ended, or had not been seen to end when the log was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub params: Option<Map<String, Value>>,
+    /// What it was asked, in one line that people recognise; null if it was asked nothing, or that is not known.
+    pub summary: Option<String>,
     /// Where it stands.
     pub status: Status,
+    /// How many updates it has: their positions go from 0 to one less.
+    pub updates: usize,
+    /// Its attempts, the last hundred of them. Absent in a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Vec<AttemptView>>,
     /// The last attempt that began; 0 if none has.
     pub attempt: u32,
-    /// The text of the last update.
+    /// The text of the last update; its first 500 characters in a list.
     pub last_update: Option<String>,
     /// When it was submitted.
     pub submitted_at: Option<Timestamp>,
@@ -97,6 +106,40 @@ pub struct TaskView {
     pub redriven_from: Option<RedrivenFrom>,
 }
 
+/// The longest `last_update` in a list, in characters: a page of lines of 64 KiB would be megabytes.
+const MAX_LISTED_UPDATE: usize = 500;
+
+impl TaskView {
+    /// The same with no more text than a list has room for.
+    #[must_use]
+    pub(super) fn cut_for_list(mut self) -> Self {
+        if let Some(text) = &mut self.last_update
+            && let Some((end, _)) = text.char_indices().nth(MAX_LISTED_UPDATE)
+        {
+            text.truncate(end);
+            text.push('…');
+        }
+        self
+    }
+}
+
+/// An attempt as clients see it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AttemptView {
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// The position of its first update.
+    pub position: usize,
+    /// When that was.
+    pub started_at: Timestamp,
+    /// When it ended. Absent while it runs, and where its worker was lost and could not say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// The text of the update that ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+}
+
 /// A page of tasks, the newest first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Page {
@@ -104,6 +147,12 @@ pub struct Page {
     pub tasks: Vec<TaskView>,
     /// Where the next page begins; null on the last one.
     pub next_cursor: Option<String>,
+    /// What there is beside this page.
+    #[serde(flatten)]
+    pub overview: Overview,
+    /// Changes whenever a page may.
+    #[serde(skip)]
+    pub version: u64,
 }
 
 /// A task's place in the list: by when it was submitted, then by id.
@@ -118,6 +167,8 @@ pub struct ListQuery {
     pub kinds: Vec<String>,
     /// In one of these states; in any if empty.
     pub statuses: Vec<Status>,
+    /// With this in its id, its command, what it was asked, or its last update.
+    pub needle: Option<Needle>,
     /// How many at most; 0 means [`PAGE`].
     pub limit: usize,
     /// Those after this one.
@@ -147,6 +198,7 @@ impl ListQuery {
                     format!("{value:?} is not a status; there are: {}", Status::ALL.map(Status::name).join(", "))
                 })?);
             }
+            "q" => self.needle = Some(Needle::new(value)?),
             "limit" => {
                 let limit = value.parse().ok().filter(|n| (1..=MAX_PAGE).contains(n));
                 self.limit = limit.ok_or_else(|| format!("must be a whole number from 1 to {MAX_PAGE}"))?;
@@ -156,18 +208,26 @@ impl ListQuery {
             }
             // A token in the query is the shell's business.
             "access_token" => {}
-            _ => return Err("is not a filter; there are: project, type, status, limit, cursor".into()),
+            _ => return Err("is not a filter; there are: project, type, status, q, limit, cursor".into()),
         }
         Ok(())
     }
 
-    /// Whether the task is one of those wanted.
-    pub fn wants(&self, project: Option<&str>, kind: Option<&str>, status: Status) -> bool {
+    /// Whether tasks of this project and type are wanted.
+    pub fn wants_owner(&self, project: Option<&str>, kind: Option<&str>) -> bool {
         let among =
             |wanted: &[String], is: Option<&str>| wanted.is_empty() || wanted.iter().any(|w| Some(w.as_str()) == is);
-        among(&self.projects, project)
-            && among(&self.kinds, kind)
-            && (self.statuses.is_empty() || self.statuses.contains(&status))
+        among(&self.projects, project) && among(&self.kinds, kind)
+    }
+
+    /// Whether tasks in this state are wanted.
+    pub fn wants_status(&self, status: Status) -> bool {
+        self.statuses.is_empty() || self.statuses.contains(&status)
+    }
+
+    /// Whether a task with one of these texts is wanted.
+    pub fn wants_text<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> bool {
+        self.needle.as_ref().is_none_or(|needle| texts.into_iter().any(|text| needle.is_in(text)))
     }
 }
 

@@ -62,7 +62,7 @@ async fn start(options: &Dev) -> Result<Parts, Failure> {
     let (partitions, retention) = (options.log.partitions, options.log.retention);
     let log_options = LogOptions { partitions, retention, ..LogOptions::default() };
     let log = LocalLog::open(&options.data, &log_options).map_err(Failure::unreachable)?;
-    let listening = listen_for_api(&options.access).await?;
+    let listening = listen_for_api(&options.access).await?.with_agent(&options.agent.agent.0);
     let agents = Subprocesses::open(&keeper::options(options.data.join("runs"))).map_err(Failure::unreachable)?;
     let address = listening.address;
     let api = ServedApi::start(log.clone(), listening, types.clone(), retention, &options.api);

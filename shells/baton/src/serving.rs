@@ -24,6 +24,14 @@ pub struct Listening {
     options: Options,
 }
 
+impl Listening {
+    /// The workers' program is known here, and may be shown.
+    pub fn with_agent(mut self, agent: &[String]) -> Self {
+        self.options.agent = Some(agent.to_vec());
+        self
+    }
+}
+
 /// Listens there. `--trust-network` must have been said where others than this machine can reach it.
 pub async fn listen(flag: &str, at: SocketAddr, trusted: bool) -> Result<Listening, Failure> {
     if !at.ip().is_loopback() && !trusted {

@@ -13,6 +13,7 @@ mod index;
 mod letters;
 mod lines;
 mod options;
+mod page;
 mod projects;
 mod query;
 mod routes;

@@ -31,6 +31,8 @@ pub struct Options {
     pub loopback_only: bool,
     /// Hosts that are right although they are no loopback address: of a proxy on this machine. Without port.
     pub allowed_hosts: Vec<String>,
+    /// The program that the workers run, and its first arguments, where this process knows them. A dry run shows them.
+    pub agent: Option<Vec<String>>,
     /// Origins beside the server's own whose pages may call it: `https://tools.example`.
     pub allowed_origins: Vec<String>,
     /// How long a connection may take to send the head of a request, and how long it may idle between requests.
@@ -53,6 +55,7 @@ impl Default for Options {
             max_watchers: 10_000,
             loopback_only: true,
             allowed_hosts: Vec::new(),
+            agent: None,
             allowed_origins: Vec::new(),
             head_within: Duration::from_secs(30),
             stalled_after: Duration::from_secs(30),

@@ -1,6 +1,6 @@
 //! Reads query strings: decoded strictly, and every field known or refused.
 
-use baton_core::hub::Format;
+use baton_core::hub::{Format, Needle};
 use baton_core::id::UpdateId;
 use baton_core::problem::{FieldError, Problem};
 use percent_encoding::percent_decode_str;
@@ -138,6 +138,78 @@ impl RedriveQuery {
         });
         if wrong.is_empty() { Ok(read) } else { Err(bad_request(wrong)) }
     }
+}
+
+/// How many updates `/updates` gives unless asked otherwise, and at most.
+const WINDOW: usize = 500;
+const MAX_WINDOW: usize = 2000;
+
+/// How `/updates` is asked.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WindowQuery {
+    /// The position of the first update; the last ones if there is none.
+    pub from: Option<usize>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+impl WindowQuery {
+    /// Reads it: 400 if something is wrong.
+    pub fn read(query: &Query) -> Result<Self, Problem> {
+        let mut read = Self { from: None, limit: WINDOW };
+        let wrong = query.read_each("from, limit", |name, value| match name {
+            "from" => Some(read_position(value).map(|from| read.from = Some(from))),
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=MAX_WINDOW).contains(limit));
+                let limit = limit.ok_or_else(|| format!("must be a whole number from 1 to {MAX_WINDOW}"));
+                Some(limit.map(|limit| read.limit = limit))
+            }
+            _ => None,
+        });
+        if wrong.is_empty() { Ok(read) } else { Err(bad_request(wrong)) }
+    }
+}
+
+fn read_position(value: &str) -> Result<usize, String> {
+    value.parse().map_err(|_| "must be the position of an update, from 0".into())
+}
+
+/// How `/search` is asked.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SearchQuery {
+    /// What is looked for.
+    pub needle: Needle,
+    /// From which position on.
+    pub from: usize,
+}
+
+impl SearchQuery {
+    /// Reads it: 400 if something is wrong.
+    pub fn read(query: &Query) -> Result<Self, Problem> {
+        let (mut needle, mut from) = (None, 0);
+        let wrong = query.read_each("q, from", |name, value| match name {
+            "q" => Some(Needle::new(value).map(|read| needle = Some(read))),
+            "from" => Some(read_position(value).map(|read| from = read)),
+            _ => None,
+        });
+        match needle {
+            Some(needle) if wrong.is_empty() => Ok(Self { needle, from }),
+            None if wrong.is_empty() => {
+                Err(bad_request(vec![FieldError::new("q", "is missing: the text to look for")]))
+            }
+            _ => Err(bad_request(wrong)),
+        }
+    }
+}
+
+/// Reads `dry_run` of a POST: 400 if it can't be one.
+pub fn read_dry_run(query: &Query) -> Result<bool, Problem> {
+    let mut dry_run = false;
+    let wrong = query.read_each("dry_run", |name, value| {
+        let read = || value.parse().map_err(|_| "must be true or false".into());
+        (name == "dry_run").then(|| read().map(|read| dry_run = read))
+    });
+    if wrong.is_empty() { Ok(dry_run) } else { Err(bad_request(wrong)) }
 }
 
 /// 400, with what is wrong with which field.

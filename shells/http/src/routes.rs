@@ -2,19 +2,20 @@
 
 use crate::answer::{self, Refused, json, put, with_type};
 use crate::options::{COME_BACK_AFTER, Options};
-use crate::query::Query;
+use crate::query::{Query, SearchQuery, WindowQuery, read_dry_run};
 use crate::shutdown::Shutdown;
-use crate::{body, events, guard, index, letters, lines, watch};
+use crate::{body, events, guard, index, letters, lines, page, watch};
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use baton_core::hub::ListQuery;
 use baton_core::id::TaskId;
 use baton_core::problem::Problem;
+use baton_core::time::Timestamp;
 use baton_runtime::api::Api;
 use baton_runtime::ports::{Log, World};
 use serde_json::json;
@@ -26,6 +27,8 @@ pub(crate) struct Shell<L, W> {
     pub api: Api<L, W>,
     pub options: Arc<Options>,
     pub shutdown: Shutdown,
+    /// Tells the lists of this process from those of the one before it.
+    started: Timestamp,
     watchers: Arc<Semaphore>,
 }
 
@@ -35,6 +38,7 @@ impl<L, W> Clone for Shell<L, W> {
             api: self.api.clone(),
             options: self.options.clone(),
             shutdown: self.shutdown.clone(),
+            started: self.started,
             watchers: self.watchers.clone(),
         }
     }
@@ -58,7 +62,8 @@ impl<L, W> Shell<L, W> {
 pub fn router<L: Log, W: World>(api: Api<L, W>, options: &Options, shutdown: &Shutdown, more: Router) -> Router {
     let options = Arc::new(options.clone());
     let watchers = Arc::new(Semaphore::new(options.max_watchers.min(Semaphore::MAX_PERMITS)));
-    let shell = Shell { api, options: options.clone(), shutdown: shutdown.clone(), watchers };
+    let started = api.wall();
+    let shell = Shell { api, options: options.clone(), shutdown: shutdown.clone(), started, watchers };
     let calls = Router::new()
         .route("/", get(index::index))
         .route("/tasks", post(submit).get(list))
@@ -66,6 +71,11 @@ pub fn router<L: Log, W: World>(api: Api<L, W>, options: &Options, shutdown: &Sh
         .route("/tasks/{id}/watch", get(watch::watch))
         .route("/tasks/{id}/events", get(events::events))
         .route("/tasks/{id}/log", get(lines::lines))
+        .route("/tasks/{id}/updates", get(updates))
+        .route("/tasks/{id}/search", get(search))
+        .route("/types", get(types))
+        .route("/new", get(page::page))
+        .route("/assets/{file}", get(page::asset))
         .route("/dead-letters", get(letters::list))
         .route("/dead-letters/{id}", get(letters::show).delete(letters::purge))
         .route("/dead-letters/{id}/redrive", post(letters::redrive))
@@ -108,12 +118,27 @@ async fn submit<L: Log, W: World>(State(shell): State<Shell<L, W>>, request: Req
         return Err(Problem::unavailable("the server is shutting down, and takes no new tasks", COME_BACK_AFTER).into());
     }
     let (head, body) = request.into_parts();
+    let dry_run = read_dry_run(&Query::decode(head.uri.query())?)?;
     let key = idempotency_key(&head.headers)?;
     let body = body::read_body(&head.headers, body).await?;
+    if dry_run {
+        return would_run(&shell, &body);
+    }
     let id = shell.api.submit(&body, key).await?;
     let mut response = json(StatusCode::ACCEPTED, &json!({"task_id": id, "status": "queued"}));
     put(&mut response, header::LOCATION, &format!("/tasks/{id}"));
     Ok(response)
+}
+
+/// What the task would run, if it were submitted: the program where it is known, and its arguments.
+fn would_run<L: Log, W: World>(shell: &Shell<L, W>, body: &[u8]) -> Result<Response, Refused> {
+    let task = shell.api.check(body)?;
+    let types = shell.api.types();
+    let of_type = types.get(&task.kind).and_then(|kind| kind.agent.as_ref());
+    let argv = types.argv(&[], &task).map_err(Problem::invalid)?;
+    let arguments = &argv[of_type.map_or(0, Vec::len)..];
+    let agent = of_type.or(shell.options.agent.as_ref());
+    Ok(json(StatusCode::OK, &json!({"agent": agent, "arguments": arguments})))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
@@ -131,7 +156,11 @@ async fn show<L: Log, W: World>(
     State(shell): State<Shell<L, W>>,
     id: Result<Path<String>, PathRejection>,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
+    if page::is_wanted(&headers) {
+        return Ok(page::page().await);
+    }
     let view = shell.api.view(&task_id(id, &uri)?)?;
     Ok(with_type(StatusCode::OK, "application/json", serde_json::to_vec(&view).expect("a view has string keys")))
 }
@@ -139,10 +168,53 @@ async fn show<L: Log, W: World>(
 async fn list<L: Log, W: World>(
     State(shell): State<Shell<L, W>>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let query = Query::decode(query.as_deref())?;
-    let page = shell.api.list(&ListQuery::read(query.fields())?);
-    Ok(with_type(StatusCode::OK, "application/json", serde_json::to_vec(&page).expect("a page has string keys")))
+    if page::is_wanted(&headers) {
+        return Ok(page::page().await);
+    }
+    let query = ListQuery::read(Query::decode(query.as_deref())?.fields())?;
+    let tag = |version: u64| format!("W/\"{:x}-{version:x}\"", shell.started.as_millis());
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
+    if known == Some(&tag(shell.api.version())) {
+        return Ok(StatusCode::NOT_MODIFIED.into_response());
+    }
+    let page = shell.api.list(&query)?;
+    let body = serde_json::to_vec(&page).expect("a page has string keys");
+    let mut response = with_type(StatusCode::OK, "application/json", body);
+    put(&mut response, header::ETAG, &tag(page.version));
+    put(&mut response, header::VARY, "accept");
+    Ok(response)
+}
+
+async fn updates<L: Log, W: World>(
+    State(shell): State<Shell<L, W>>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Refused> {
+    let id = task_id(id, &uri)?;
+    let query = WindowQuery::read(&Query::decode(uri.query())?)?;
+    let window = shell.api.window(&id, query.from, query.limit).await?;
+    let mut body = format!("{{\"total\":{},\"from\":{},\"updates\":[", window.total, window.from).into_bytes();
+    body.extend_from_slice(&window.json);
+    body.extend_from_slice(b"]}");
+    Ok(with_type(StatusCode::OK, "application/json", body))
+}
+
+async fn search<L: Log, W: World>(
+    State(shell): State<Shell<L, W>>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Refused> {
+    let id = task_id(id, &uri)?;
+    let query = SearchQuery::read(&Query::decode(uri.query())?)?;
+    let found = shell.api.search(&id, &query.needle, query.from).await?;
+    Ok(json(StatusCode::OK, &json!({"total": found.total, "positions": found.positions, "next": found.next})))
+}
+
+async fn types<L: Log, W: World>(State(shell): State<Shell<L, W>>) -> Response {
+    let types = serde_json::to_vec(shell.api.types()).expect("a table has string keys");
+    with_type(StatusCode::OK, "application/json", types)
 }
 
 async fn stop<L: Log, W: World>(

@@ -15,6 +15,7 @@ use baton_core::log::{Batch, Delivered, Topic, Values};
 use baton_core::problem::Problem;
 use baton_core::record::{ControlRecord, ControlSignal, TaskRecord};
 use baton_core::submit::read_submission;
+use baton_core::time::Timestamp;
 use baton_core::types::TaskTypes;
 use baton_probe::{Mark, Mutant, hit, is};
 use bytes::Bytes;
@@ -37,7 +38,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The API of one process. Clones share it.
 pub struct Api<L, W> {
-    shared: Arc<Shared<L, W>>,
+    pub(crate) shared: Arc<Shared<L, W>>,
 }
 
 impl<L, W> Clone for Api<L, W> {
@@ -46,7 +47,7 @@ impl<L, W> Clone for Api<L, W> {
     }
 }
 
-struct Shared<L, W> {
+pub(crate) struct Shared<L, W> {
     log: L,
     clock: Clock<W>,
     types: TaskTypes,
@@ -220,9 +221,25 @@ impl<L: Log, W: World> Api<L, W> {
         hub.view(id).ok_or_else(|| hub.unknown(id))
     }
 
-    /// The tasks that are asked for.
-    pub fn list(&self, query: &ListQuery) -> Page {
-        self.shared.hub().list(query)
+    /// The task that this body would be, and is not: nothing is kept of it.
+    pub fn check(&self, body: &[u8]) -> Result<TaskRecord, Problem> {
+        read_submission(body, None, &self.shared.types, [0; 16], self.shared.clock.world().wall())
+    }
+
+    /// What the clock says.
+    pub fn wall(&self) -> Timestamp {
+        self.shared.clock.world().wall()
+    }
+
+    /// A number that changes whenever a list may.
+    pub fn version(&self) -> u64 {
+        self.shared.hub().version()
+    }
+
+    /// The tasks that are asked for. Before the log was read a list would be short without a word.
+    pub fn list(&self, query: &ListQuery) -> Result<Page, Problem> {
+        let hub = self.shared.hub();
+        if hub.ready() { Ok(hub.list(query)) } else { Err(Problem::still_reading()) }
     }
 
     /// A watcher of the task that has read up to `after`; [`UpdateId::default`] for one that has read nothing.
@@ -315,26 +332,32 @@ impl<L: Log, W: World> Watcher<L, W> {
 
     /// Reads back what left memory.
     async fn recall(&mut self, recall: &Recall) -> Result<Next, LogError> {
-        let origin = &recall.origin;
-        let log = &self.api.shared.log;
-        let mut deliveries = Vec::new();
-        let (mut from, to) = (origin.from, origin.to - u64::from(is(Mutant::RebuiltShort)));
-        while from < to {
-            let page = log.read(Topic::Progress, origin.partition, from, to, READ_BYTES).await?;
-            let Some(end) = page.last().map(Delivered::end_offset) else { break };
-            from = end;
-            deliveries.extend(page.into_iter().filter(|d| d.key.is_empty() || d.key == self.id.as_str().as_bytes()));
-        }
-        let gauge = self.api.shared.hub().gauge().clone();
-        let segment = Hub::rebuild(&self.id, recall, &deliveries, &gauge);
+        let segment = self.api.shared.recall(&self.id, recall).await?;
         let first = segment.count_through(self.after);
         self.after = recall.last_id;
         Ok(Next::Segments(vec![(Arc::new(segment), first)]))
     }
 }
 
+impl<L: Log, W: World> Shared<L, W> {
+    /// Reads back a segment that left memory.
+    pub(crate) async fn recall(&self, id: &TaskId, recall: &Recall) -> Result<Segment, LogError> {
+        let origin = &recall.origin;
+        let mut deliveries = Vec::new();
+        let (mut from, to) = (origin.from, origin.to - u64::from(is(Mutant::RebuiltShort)));
+        while from < to {
+            let page = self.log.read(Topic::Progress, origin.partition, from, to, READ_BYTES).await?;
+            let Some(end) = page.last().map(Delivered::end_offset) else { break };
+            from = end;
+            deliveries.extend(page.into_iter().filter(|d| d.key.is_empty() || d.key == id.as_str().as_bytes()));
+        }
+        let gauge = self.hub().gauge().clone();
+        Ok(Hub::rebuild(id, recall, &deliveries, &gauge))
+    }
+}
+
 impl<L, W: World> Shared<L, W> {
-    fn hub(&self) -> MutexGuard<'_, Hub> {
+    pub(crate) fn hub(&self) -> MutexGuard<'_, Hub> {
         self.hub.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

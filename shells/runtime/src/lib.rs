@@ -7,6 +7,7 @@ pub mod conformance;
 pub mod memory;
 mod patience;
 pub mod ports;
+pub mod positions;
 mod run;
 pub mod worker;
 pub mod world;

@@ -93,7 +93,6 @@ async fn probes_and_the_index() {
     let page = served.ask("GET /\nAccept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8").await;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
-    assert!(page.body.contains("curl") && !page.body.contains("<script"));
 }
 
 #[tokio::test]
@@ -169,7 +168,7 @@ async fn a_body_that_breaks_off_makes_no_task() {
     let mut answer = Vec::new();
     let _ = soon(stream.read_to_end(&mut answer)).await;
     assert!(!answer.starts_with(b"HTTP/1.1 2"));
-    assert_eq!(served.ask("GET /tasks").await.body, r#"{"tasks":[],"next_cursor":null}"#);
+    assert!(served.ask("GET /tasks").await.body.starts_with(r#"{"tasks":[],"next_cursor":null,"#));
 }
 
 #[tokio::test]

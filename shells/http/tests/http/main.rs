@@ -6,6 +6,7 @@
 mod calls;
 mod ending;
 mod letters;
+mod positions;
 mod streams;
 mod watching;
 mod world;

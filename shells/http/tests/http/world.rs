@@ -221,8 +221,9 @@ impl Answer {
 impl std::fmt::Display for Answer {
     /// As it came, but for what is the same in all answers or differs each time.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const COMMON: [&str; 7] = [
+        const COMMON: [&str; 8] = [
             "date",
+            "etag",
             "connection",
             "x-content-type-options",
             "referrer-policy",

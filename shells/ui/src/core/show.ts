@@ -1,0 +1,121 @@
+// What is on show of a log: where it is scrolled to, what is folded and opened, and whether its end is followed.
+// It decides which rows are drawn; it must not know how.
+
+import type { Attempt } from "./api";
+import { Folds } from "./folds";
+import { Heights, Scroll } from "./scroll";
+
+/** The height of a row of one line, in pixels, as the style sheet has it. */
+export const ROW = 20;
+/** Rows drawn beyond each edge of the view. */
+const OVERSCAN = 12;
+/** How near the end is "at the end", in pixels. */
+const NEAR = 6;
+
+export class Show {
+  readonly heights = new Heights(ROW);
+  readonly scroll = new Scroll(this.heights);
+  readonly folds = new Folds();
+  readonly folded = new Set<number>();
+  readonly opened = new Set<number>();
+  /** How high the view is. */
+  view = 600;
+  follow = true;
+  /** How many rows there were when the reader went away from the end. */
+  private leftAt = 0;
+  private total = 0;
+  private attempts: Attempt[] = [];
+  /** A position to go to as soon as it is known that there is one. */
+  private wanted: number | undefined;
+
+  /** The log has so many rows now. To be called before anything is drawn. */
+  update(total: number, attempts: Attempt[]): void {
+    this.total = total;
+    this.attempts = attempts;
+    this.folds.set(
+      attempts
+        .map((attempt, index) => ({ attempt, to: attempts[index + 1]?.position ?? total }))
+        .filter(({ attempt }) => this.folded.has(attempt.attempt))
+        .map(({ attempt, to }) => ({ from: attempt.position + 1, to })),
+    );
+    this.heights.count = this.folds.shown(total);
+    if (this.wanted !== undefined && total > 0) {
+      this.center(Math.min(this.wanted, total - 1));
+      this.wanted = undefined;
+    }
+    this.scroll.goTo(this.follow ? Number.MAX_SAFE_INTEGER : this.scroll.place, this.view);
+  }
+
+  /** The first and the last row to draw. */
+  get range(): { first: number; last: number } {
+    const { heights, scroll } = this;
+    const first = Math.max(0, heights.rowAt(scroll.place) - OVERSCAN);
+    return { first, last: Math.min(heights.count - 1, heights.rowAt(scroll.place + this.view) + OVERSCAN) };
+  }
+
+  /** The position at the top of the view. */
+  get top(): number {
+    return this.folds.position(this.heights.rowAt(this.scroll.place));
+  }
+
+  get isAtEnd(): boolean {
+    return this.scroll.place >= this.heights.total - this.view - NEAR;
+  }
+
+  /** How many rows have come since the reader went away from the end. */
+  get fresh(): number {
+    return this.total - this.leftAt;
+  }
+
+  /** Goes to a position, and unfolds what hides it. */
+  goTo(position: number): void {
+    const attempt = this.attempts.findLast((attempt) => attempt.position <= position);
+    if (attempt && attempt.position < position) this.setFolded(attempt.attempt, false);
+    this.wanted = position;
+  }
+
+  /** The reader scrolled. */
+  onScroll(scrolled: number): void {
+    this.scroll.onScroll(scrolled, this.view);
+    this.setFollow(this.isAtEnd);
+  }
+
+  setFollow(follow: boolean): void {
+    if (this.follow && !follow) this.leftAt = this.total;
+    this.follow = follow;
+  }
+
+  setFolded(attempt: number, folded: boolean): void {
+    if (this.folded.has(attempt) === folded) return;
+    if (folded) this.folded.add(attempt);
+    else this.folded.delete(attempt);
+    this.setFollow(false);
+    this.heights.reset(ROW); // the same rows are other positions now
+  }
+
+  toggleOpened(position: number): void {
+    if (!this.opened.delete(position)) this.opened.add(position);
+    this.setFollow(false);
+  }
+
+  /** Rows are as high as this; says whether that is news. What is at the top of the view stays there. */
+  measured(first: number, heights: number[]): boolean {
+    const top = this.heights.rowAt(this.scroll.place);
+    const within = this.scroll.place - this.heights.top(top);
+    let news = false;
+    heights.forEach((height, index) => {
+      if (this.heights.set(first + index, height)) news = true;
+    });
+    if (news && !this.follow) this.scroll.goTo(this.heights.top(top) + within, this.view);
+    return news;
+  }
+
+  /** Shows a position, unless it is on show already. */
+  private center(position: number): void {
+    const top = this.heights.top(this.folds.row(position));
+    const { place } = this.scroll;
+    if (!this.follow && top >= place && top + ROW <= place + this.view) return;
+    this.setFollow(false);
+    this.scroll.goTo(top - this.view / 3, this.view);
+  }
+}

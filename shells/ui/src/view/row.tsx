@@ -1,0 +1,211 @@
+// One row of the log. It is drawn anew only if something of it has changed.
+
+import { Component } from "preact";
+import type { Row } from "../core/api";
+import { type Event, pretty, readEvent } from "../core/event";
+import { writeLines } from "../core/route";
+import { MOST_SHOWN, plain, type Span, spansOf } from "../core/text";
+import { clock, moment, since } from "../core/time";
+import type { Settings } from "../shell/settings";
+import { Icon, type IconName } from "./icon";
+
+export interface RowProps {
+  position: number;
+  row: Row | undefined;
+  /** Whether it is unknown for good. */
+  gone: boolean;
+  /** When the row before it was written. */
+  before: number | undefined;
+  /** When the first row was. */
+  start: number;
+  times: Settings["times"];
+  events: boolean;
+  words: string;
+  chosen: boolean;
+  current: boolean;
+  opened: boolean;
+  /** Whether the attempt that begins here is folded; `undefined` if none does that can be. */
+  folded: boolean | undefined;
+  choose: (position: number, further: boolean) => void;
+  open: (position: number) => void;
+  fold: (attempt: number) => void;
+}
+
+const BANDS: Record<string, IconName> = {
+  started: "play",
+  retrying: "retrying",
+  stopping: "stop",
+  done: "check",
+  stopped: "stop",
+  failed: "x",
+  truncated: "warning",
+};
+
+export class RowView extends Component<RowProps> {
+  override shouldComponentUpdate(next: RowProps): boolean {
+    const last = this.props;
+    return (Object.keys(next) as (keyof RowProps)[]).some((name) => next[name] !== last[name]);
+  }
+
+  override render() {
+    const { position, row, gone, chosen, current, choose } = this.props;
+    const kind = row === undefined ? "unknown" : row.kind;
+    const classes = ["row", `is-${kind}`];
+    if (chosen) classes.push("is-chosen");
+    if (current) classes.push("is-current");
+    if (row?.stderr) classes.push("is-stderr");
+    return (
+      <div class={classes.join(" ")} data-position={position}>
+        <a
+          class="number"
+          href={writeLines(position, position)}
+          aria-label={`Line ${position + 1}`}
+          onClick={(event) => {
+            event.preventDefault();
+            choose(position, event.shiftKey);
+          }}
+        >
+          {position + 1}
+        </a>
+        {row && this.time(row)}
+        {row === undefined ? <span class="text faint">{gone ? "no longer kept" : "…"}</span> : this.content(row)}
+      </div>
+    );
+  }
+
+  private time(row: Row) {
+    const { times, before, start } = this.props;
+    if (times === "off") return null;
+    const text =
+      times === "clock"
+        ? clock(row.at)
+        : times === "start"
+          ? since(row.at - start)
+          : since(row.at - (before ?? row.at));
+    return (
+      <span class="time" title={moment(row.at)}>
+        {text}
+      </span>
+    );
+  }
+
+  private content(row: Row) {
+    const { folded, fold, words } = this.props;
+    if (row.kind !== "line" && row.kind !== "other") {
+      const icon = BANDS[row.kind];
+      return (
+        <span class="text band">
+          {folded === undefined ? (
+            icon && <Icon name={icon} />
+          ) : (
+            <button
+              type="button"
+              class="fold"
+              aria-expanded={!folded}
+              aria-label={`Attempt ${row.attempt}: ${folded ? "unfold" : "fold"}`}
+              onClick={() => fold(row.attempt)}
+            >
+              <Icon name={folded ? "chevron-right" : "chevron-down"} />
+            </button>
+          )}
+          <Spans spans={spansOf(row.text, words)} />
+          {folded && <small> folded</small>}
+        </span>
+      );
+    }
+    return (
+      <>
+        {row.stderr && (
+          <span class="stderr" title="stderr">
+            err
+          </span>
+        )}
+        {this.line(row)}
+      </>
+    );
+  }
+
+  private line(row: Row) {
+    const { events, opened, open, position, words } = this.props;
+    const event = events ? readEvent(row.text) : undefined;
+    const isLong = row.text.length > MOST_SHOWN;
+    if (!event && !isLong) {
+      return (
+        <code class="text">
+          <Spans spans={spansOf(row.text, words)} />
+        </code>
+      );
+    }
+    const toggle = (
+      <button
+        type="button"
+        class="fold"
+        aria-expanded={opened}
+        aria-label={`Line ${position + 1}: ${opened ? "close" : event ? "show the raw JSON" : "show all of it"}`}
+        onClick={() => open(position)}
+      >
+        <Icon name={opened ? "chevron-down" : "chevron-right"} />
+      </button>
+    );
+    const raw = event ? pretty(row.text) : row.text;
+    return (
+      <code class={opened ? "text is-open" : "text"}>
+        {toggle}
+        {event && <EventView event={event} words={words} />}
+        {!event && !opened && <Spans spans={spansOf(row.text.slice(0, MOST_SHOWN), words)} />}
+        {!event && !opened && <small> … {(row.text.length - MOST_SHOWN).toLocaleString("en")} more characters</small>}
+        {opened && <span class="raw">{event ? plain2(raw) : <Spans spans={spansOf(raw, words)} />}</span>}
+      </code>
+    );
+  }
+}
+
+/** Many lines at once. */
+function plain2(text: string): string {
+  return text.split("\n").map(plain).join("\n");
+}
+
+function EventView({ event, words }: { event: Event; words: string }) {
+  return (
+    <span class={`event level-${event.level || "none"}`}>
+      {event.level !== "" && <span class="level">{event.level}</span>}
+      {event.label !== "" && <span class="label">{plain(event.label)}</span>}
+      {event.text !== "" && (
+        <span class="words">
+          <Spans spans={spansOf(event.text.slice(0, MOST_SHOWN), words)} />
+        </span>
+      )}
+      {event.fields.map(([name, value]) => (
+        <span key={name} class="pair">
+          <span class="key">{plain(name)}</span>
+          <Spans spans={spansOf(value, words)} />
+        </span>
+      ))}
+    </span>
+  );
+}
+
+function Spans({ spans }: { spans: Span[] }) {
+  return <>{spans.map(drawn)}</>;
+}
+
+function drawn(span: Span) {
+  if (span.look === "" && !span.link && !span.found && !span.colour && !span.background) return span.text;
+  const style: Record<string, string> = {};
+  if (span.colour) style["--own"] = span.colour;
+  if (span.background) style["--own-ground"] = span.background;
+  const look = [span.look, span.colour && "t-colour", span.background && "t-ground"].filter(Boolean).join(" ");
+  const inner = span.found ? <mark>{span.text}</mark> : span.text;
+  if (span.link) {
+    return (
+      <a class={look} style={style} href={span.link} target="_blank" rel="noopener noreferrer">
+        {inner}
+      </a>
+    );
+  }
+  return (
+    <span class={look} style={style}>
+      {inner}
+    </span>
+  );
+}

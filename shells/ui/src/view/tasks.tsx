@@ -1,0 +1,256 @@
+// The list of tasks.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { hasEnded, STATUSES, type Task, type TaskPage } from "../core/api";
+import { type Effect, type Filters, type Input, List, NO_FILTERS } from "../core/list";
+import { listAddress, taskAddress, writeFilters } from "../core/route";
+import { plain } from "../core/text";
+import { ago, duration, moment } from "../core/time";
+import { Driver, now } from "../shell/drive";
+import { go, leave, useClock, useKeys, useRedraw } from "../shell/hooks";
+import { call } from "../shell/http";
+import { Banner } from "./banner";
+import { Icon } from "./icon";
+import { StatusMark, wordOf } from "./status";
+
+/** How many rows a page has. */
+const LIMIT = 50;
+
+function useList(filters: Filters): { list: List; send: (input: Input) => void } {
+  const [, redraw] = useRedraw();
+  const [{ list, driver }] = useState(() => {
+    const list = new List();
+    const carryOut = (effect: Effect, send: (input: Input) => void) => {
+      const { key, tag } = effect;
+      const query = writeFilters(effect.filters) || "?";
+      const headers: Record<string, string> = tag === null ? {} : { "if-none-match": tag };
+      call<TaskPage>(`/tasks${query}&limit=${LIMIT}`, { headers }).then((answer) => {
+        if (!answer.ok) send({ type: "failed", key, failure: answer.failure });
+        else if (answer.status === 304) send({ type: "same", key });
+        else send({ type: "page", key, page: answer.value, tag: answer.headers.get("etag") });
+      });
+    };
+    return { list, driver: new Driver<Input, Effect>(list, carryOut, redraw, { type: "timeout" }) };
+  });
+  const asked = writeFilters(filters);
+  // The filters are new objects each time; their text is what counts
+  useEffect(() => driver.send({ type: "ask", filters }), [asked]);
+  useEffect(() => {
+    const onVisible = () => driver.send({ type: "visible", visible: !document.hidden });
+    const onOnline = () => driver.send({ type: "woke" });
+    const onScroll = () => driver.send({ type: "settled", settled: scrollY < 40 });
+    document.addEventListener("visibilitychange", onVisible);
+    addEventListener("online", onOnline);
+    addEventListener("scroll", onScroll, { passive: true });
+    return () => {
+      driver.stop();
+      document.removeEventListener("visibilitychange", onVisible);
+      removeEventListener("online", onOnline);
+      removeEventListener("scroll", onScroll);
+    };
+  }, [driver]);
+  return { list, send: driver.send };
+}
+
+export function Tasks({ filters }: { filters: Filters }) {
+  const { list, send } = useList(filters);
+  const [picked, setPicked] = useState<string>();
+  const search = useRef<HTMLInputElement>(null);
+  const tasks = list.tasks ?? [];
+  const clock = useClock(tasks.some((task) => !hasEnded(task.status)));
+  const narrow = (change: Partial<Filters>, replace = false) =>
+    go(listAddress({ ...filters, cursor: "", ...change }), replace);
+  useEffect(() => {
+    document.title = "Tasks · Baton";
+  }, []);
+
+  const pick = (id: string | undefined) => {
+    setPicked(id);
+    send({ type: "settled", settled: id === undefined && scrollY < 40 });
+    if (id !== undefined) document.getElementById(`task-${id}`)?.scrollIntoView({ block: "nearest" });
+  };
+  useKeys((key) => {
+    const at = tasks.findIndex((task) => task.task_id === picked);
+    if (key === "j") pick(tasks[Math.min(tasks.length - 1, at + 1)]?.task_id);
+    else if (key === "k") pick(tasks[Math.max(0, at - 1)]?.task_id);
+    else if (key === "Enter" && picked !== undefined && document.activeElement === document.body)
+      go(taskAddress(picked));
+    else if (key === "Escape") pick(undefined);
+    else if (key === "/") search.current?.focus();
+    else return false;
+    return true;
+  });
+
+  const total = STATUSES.reduce((sum, status) => sum + (list.totals?.[status] ?? 0), 0);
+  const isNarrowed = listAddress(filters) !== listAddress();
+  const nothingYet = list.tasks !== undefined && total === 0 && !isNarrowed;
+  return (
+    <>
+      <Banner down={list.isDown(now())} failure={list.failure} retry={() => send({ type: "woke" })} />
+      <main class="tasks">
+        <h1 class="unseen">Tasks</h1>
+        {!nothingYet && (
+          <>
+            <Totals filters={filters} list={list} total={total} narrow={narrow} />
+            <div class="filters">
+              <label class="search">
+                <Icon name="search" />
+                <span class="unseen">Search tasks</span>
+                <input
+                  ref={search}
+                  type="search"
+                  placeholder="Search what was asked, ids, last lines"
+                  value={filters.q}
+                  onInput={(event) => narrow({ q: event.currentTarget.value.slice(0, 120) }, true)}
+                  onKeyDown={(event) => {
+                    if (event.key === "Escape") leave(event);
+                  }}
+                />
+                <span class="hotkey" aria-hidden="true">
+                  /
+                </span>
+              </label>
+              <label>
+                <span class="unseen">Project</span>
+                <select value={filters.project} onChange={(event) => narrow({ project: event.currentTarget.value })}>
+                  <option value="">All projects</option>
+                  {[...new Set([...list.projects, filters.project])]
+                    .filter((name) => name !== "")
+                    .map((name) => (
+                      <option key={name} value={name}>
+                        {name}
+                      </option>
+                    ))}
+                </select>
+              </label>
+              {filters.type !== "" && (
+                <button type="button" class="chip" onClick={() => narrow({ type: "" })}>
+                  type: {filters.type} <Icon name="x" />
+                </button>
+              )}
+            </div>
+          </>
+        )}
+        {list.waiting > 0 && (
+          <button
+            type="button"
+            class="arrived"
+            onClick={() => {
+              pick(undefined);
+              scrollTo({ top: 0 });
+              send({ type: "let in" });
+            }}
+          >
+            {list.waiting === 1 ? "1 new task" : `${list.waiting} new tasks`} <Icon name="chevron-up" />
+          </button>
+        )}
+        {list.tasks === undefined && !list.failure && <div class="loading">Loading…</div>}
+        {list.failure && list.failure.status >= 400 && list.failure.status < 500 && (
+          <p class="problem" role="alert">
+            {list.failure.errors[0]
+              ? `${list.failure.errors[0].field}: ${list.failure.errors[0].reason}`
+              : list.failure.detail}{" "}
+            <a href="/">Show all tasks</a>
+          </p>
+        )}
+        {nothingYet && <Nothing />}
+        {list.tasks !== undefined && tasks.length === 0 && !nothingYet && (
+          <p class="none">
+            No task is like that. <a href={listAddress(NO_FILTERS)}>Show all tasks</a>
+          </p>
+        )}
+        {tasks.length > 0 && (
+          <ul class="list" aria-label="Tasks, the newest first">
+            {tasks.map((task) => (
+              <Line key={task.task_id} task={task} now={clock} picked={task.task_id === picked} />
+            ))}
+          </ul>
+        )}
+        {(filters.cursor !== "" || list.nextCursor !== null) && (
+          <nav class="pages" aria-label="Pages">
+            {filters.cursor !== "" && <a href={listAddress({ ...filters, cursor: "" })}>Newest</a>}
+            {list.nextCursor !== null && <a href={listAddress({ ...filters, cursor: list.nextCursor })}>Older</a>}
+          </nav>
+        )}
+      </main>
+    </>
+  );
+}
+
+function Totals(props: { filters: Filters; list: List; total: number; narrow: (change: Partial<Filters>) => void }) {
+  const { filters, list, total, narrow } = props;
+  const number = (count: number | undefined) => (count === undefined ? "" : count.toLocaleString("en"));
+  return (
+    <div class="totals" role="group" aria-label="States">
+      <button type="button" aria-pressed={filters.statuses.length === 0} onClick={() => narrow({ statuses: [] })}>
+        All <b>{number(list.totals && total)}</b>
+      </button>
+      {STATUSES.map((status) => {
+        const on = filters.statuses.includes(status);
+        const statuses = on ? filters.statuses.filter((one) => one !== status) : [...filters.statuses, status];
+        return (
+          <button
+            key={status}
+            type="button"
+            class={`is-${status}`}
+            aria-pressed={on}
+            onClick={() => narrow({ statuses })}
+          >
+            <i aria-hidden="true" />
+            {wordOf(status)} <b>{number(list.totals?.[status])}</b>
+          </button>
+        );
+      })}
+    </div>
+  );
+}
+
+function Line({ task, now, picked }: { task: Task; now: number; picked: boolean }) {
+  const time = (text: string | null) => (text === null ? undefined : Date.parse(text));
+  const [submitted, started, ended] = [time(task.submitted_at), time(task.started_at), time(task.ended_at)];
+  const began = started ?? (hasEnded(task.status) ? undefined : submitted);
+  const lasted = began === undefined ? "" : duration((ended ?? now) - began);
+  const kind = [task.type, task.command].filter(Boolean).join(" ");
+  return (
+    <li id={`task-${task.task_id}`} class={picked ? "is-picked" : ""}>
+      <a href={taskAddress(task.task_id)}>
+        <StatusMark status={task.status} />
+        <span class="what">
+          <span class="asked">{task.summary ?? (kind || task.task_id)}</span>
+          <span class="kind">
+            <span>{kind || "unknown type"}</span>
+            <span>{task.project}</span>
+            <code>{task.task_id.slice(0, 8)}</code>
+            {task.attempt > 1 && <span class="attempt">attempt {task.attempt}</span>}
+          </span>
+        </span>
+        <code class="said">{plain(task.last_update ?? "").slice(0, 300)}</code>
+        <span class="lasted" title={started === undefined && !ended ? "has waited" : "ran"}>
+          {lasted}
+        </span>
+        <time class="when" dateTime={task.submitted_at ?? undefined} title={submitted ? moment(submitted) : ""}>
+          {submitted === undefined ? "" : ago(submitted, now)}
+        </time>
+      </a>
+    </li>
+  );
+}
+
+function Nothing() {
+  const { origin } = location;
+  const body = '{"project": "default", "type": "seed-db", "params": {"reset": true}}';
+  return (
+    <section class="nothing">
+      <h2>No tasks yet</h2>
+      <p>A task is one run of an agent. Submit one, and watch it work here, line by line.</p>
+      <a class="button main" href="/new">
+        <Icon name="plus" />
+        <span>New task</span>
+      </a>
+      <h3>or by curl</h3>
+      <pre>{`curl ${origin}/tasks -d '${body}'`}</pre>
+      <h3>or by the command line</h3>
+      <pre>baton submit seed-db reset=true --project default --watch</pre>
+    </section>
+  );
+}
