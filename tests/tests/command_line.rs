@@ -212,8 +212,16 @@ async fn a_start_that_can_not_be_says_why() {
         (vec!["--projects", &projects, "--data", &elsewhere, "--listen", address], 3, "give another --listen address"),
         (vec!["--projects", &projects, "--data", &not_ours], 3, "log.sqlite"),
         (vec!["--projects", &projects, "--data", "/proc/nowhere"], 3, "give a directory of your own with --data"),
-        (vec!["--projects", &projects, "--listen", "0.0.0.0:0"], 2, "would let in whoever can reach this machine"),
-        (vec!["--projects", &projects, "--listen", "[::]:0"], 2, "would let in whoever can reach this machine"),
+        (
+            vec!["--projects", &projects, "--data", &elsewhere, "--listen", "0.0.0.0:0"],
+            2,
+            "would let in whoever can reach",
+        ),
+        (
+            vec!["--projects", &projects, "--data", &elsewhere, "--listen", "[::]:0"],
+            2,
+            "would let in whoever can reach",
+        ),
         (vec!["--projects", &projects, "--types", &broken_types], 2, "line 2, column 1"),
         (vec!["--projects", &broken_projects], 2, "line 2 column 2"),
         (vec!["--projects", "/no/such/file.json"], 2, "/no/such/file.json: No such file"),
