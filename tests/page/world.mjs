@@ -65,6 +65,8 @@ export class Server {
       cwd: this.#data,
       stdio: ["ignore", "ignore", "pipe"],
     });
+    const child = this.#child;
+    process.once("exit", () => child.kill("SIGKILL")); // whatever went wrong before
     const said = [];
     const bound = new Promise((resolve, reject) => {
       createInterface({ input: this.#child.stderr }).on("line", (line) => {

@@ -30,6 +30,18 @@ test("it follows the end until its reader goes away, counts what comes, and foll
   expect([show.follow, show.top]).toEqual([true, 250]);
 });
 
+test("the smallest step away from the end lets go of it, and nothing moves against its reader", () => {
+  const show = showing(100);
+  expect(show.scroll.takeMove()).toBe(90 * ROW);
+  show.onScroll(90 * ROW - 2);
+  expect(show.follow).toBe(false);
+  show.update(120, []);
+  expect([show.scroll.takeMove(), show.scroll.place]).toEqual([undefined, 90 * ROW - 2]);
+  show.setFollow(true);
+  show.update(120, []);
+  expect(show.scroll.takeMove()).toBe(110 * ROW);
+});
+
 test("a position is gone to as soon as it can be, and not if it is on show", () => {
   const show = new Show();
   show.view = 9 * ROW;

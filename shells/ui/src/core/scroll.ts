@@ -87,6 +87,7 @@ export class Scroll {
   place = 0;
   /** How far the element was scrolled. */
   scrolled = 0;
+  private moved = false;
 
   constructor(readonly heights: Heights) {}
 
@@ -112,7 +113,16 @@ export class Scroll {
   goTo(place: number, view: number): number {
     const [most, furthest] = [Math.max(0, this.height - view), Math.max(0, this.heights.total - view)];
     this.place = Math.max(0, Math.min(furthest, place));
-    this.scrolled = this.height === this.heights.total ? this.place : (this.place / furthest) * most;
+    const scrolled = this.height === this.heights.total ? this.place : (this.place / furthest) * most;
+    if (Math.abs(scrolled - this.scrolled) > 0.5) this.moved = true;
+    this.scrolled = scrolled;
+    return scrolled;
+  }
+
+  /** How far the element must be scrolled now, if it must be: once, as setting it ends its reader's own scrolling. */
+  takeMove(): number | undefined {
+    if (!this.moved) return undefined;
+    this.moved = false;
     return this.scrolled;
   }
 

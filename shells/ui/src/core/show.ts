@@ -76,8 +76,10 @@ export class Show {
 
   /** The reader scrolled. */
   onScroll(scrolled: number): void {
+    const before = this.scroll.place;
     this.scroll.onScroll(scrolled, this.view);
-    this.setFollow(this.isAtEnd);
+    // The first step away may be a small one, and is one all the same.
+    this.setFollow(this.scroll.place >= before && this.isAtEnd);
   }
 
   setFollow(follow: boolean): void {

@@ -141,7 +141,8 @@ function Lines({ watch, send, show, redraw, lines, settings, words, current }: L
   }, [from, to, log.total > 0]);
   useLayoutEffect(() => {
     const element = view.current;
-    if (element && Math.abs(element.scrollTop - scroll.scrolled) > 1) element.scrollTop = scroll.scrolled;
+    const move = scroll.takeMove();
+    if (element && move !== undefined) element.scrollTop = move;
     if (!settings.wrap && show.opened.size === 0) return;
     const drawn = Array.from(rows.current?.children ?? []);
     const isNews = show.measured(
