@@ -396,7 +396,7 @@ fn a_drain_hands_back_what_still_runs_when_its_time_is_over() {
 
 #[test]
 fn what_can_not_be_handed_back_in_time_is_given_up() {
-    check("given_up", 1, "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n drain\n wait 60s");
+    check("given_up", 1, "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n drain\n wait 60s\n abandoned 1");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Simulated machines: a keeper, and agents' processes that are scripts. They live on a node of their own, so that they go
-//! on when their worker is killed or frozen; then the keeper ends them, as the shipped one does.
+//! Simulated machines: a keeper, and agents' processes that are scripts, with their files. They live on a node of their own, so
+//! that they go on when their worker is killed or frozen; then the keeper ends and removes them, as the shipped one does.
 
 use crate::event::{Event, Node};
 use crate::journal::Journal;
@@ -8,8 +8,9 @@ use baton_core::id::TaskId;
 use baton_core::process::{Exit, ExitStatus, Signal, Spawn, Stream};
 use baton_runtime::ports::{Agents, Process, ProcessEvent};
 use bytes::Bytes;
-use madsim::runtime::NodeHandle;
-use std::collections::BTreeMap;
+use madsim::runtime::{Handle, NodeHandle};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -66,14 +67,24 @@ struct Shared {
     state: Mutex<State>,
     /// Told of every process that is gone.
     gone: watch::Sender<()>,
+    /// How many faults freeze it: they may overlap.
+    frozen: AtomicU32,
 }
 
 #[derive(Default)]
 struct State {
     made: u64,
-    processes: BTreeMap<u64, watch::Sender<Option<Signal>>>,
+    processes: BTreeMap<u64, Known>,
+    /// The attempts whose files are there.
+    files: BTreeSet<(TaskId, u32)>,
     /// Until when the processes may live, and which is the life that says so.
     held_until: Option<Instant>,
+}
+
+/// A process as its keeper knows it.
+struct Known {
+    attempt: (TaskId, u32),
+    sent: watch::Sender<Option<Signal>>,
 }
 
 impl Machine {
@@ -97,6 +108,7 @@ impl Machine {
             crash: Box::new(crash),
             state: Mutex::default(),
             gone: watch::Sender::new(()),
+            frozen: AtomicU32::new(0),
         };
         Self(Arc::new(shared))
     }
@@ -108,18 +120,24 @@ impl Machine {
 
     /// The world is over: drops what its processes are made of.
     pub fn end(&self) {
-        madsim::runtime::Handle::current().kill(self.0.node.id());
+        Handle::current().kill(self.0.node.id());
         self.state().processes.clear();
     }
 
-    /// How many processes live.
-    pub fn len(&self) -> usize {
-        self.state().processes.len()
+    /// Everything on it stands still, its keeper too, until [`Self::thaw`] was called as often.
+    pub fn freeze(&self) {
+        if self.0.frozen.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.0.journal.note(self.0.name, Event::Frozen);
+            Handle::current().pause(self.0.node.id());
+        }
     }
 
-    /// Whether no process lives.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// It goes on, if nothing else freezes it.
+    pub fn thaw(&self) {
+        if self.0.frozen.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.journal.note(self.0.name, Event::Thawed);
+            Handle::current().resume(self.0.node.id());
+        }
     }
 
     /// The worker is dead: its keeper ends what it left.
@@ -127,22 +145,43 @@ impl Machine {
         let machine = self.clone();
         self.0.node.spawn(async move {
             sleep(REAPING).await;
-            machine.kill_all();
+            machine.clear();
         });
     }
 
     /// What a worker does at its start: nothing that an earlier one left may live.
     pub async fn sweep(&self) {
         let mut gone = self.0.gone.subscribe();
-        self.kill_all();
-        while !self.is_empty() {
+        self.clear();
+        while !self.state().processes.is_empty() {
             let _ = gone.changed().await;
         }
     }
 
-    fn kill_all(&self) {
-        for process in self.state().processes.values() {
-            process.send_replace(Some(Signal::Kill));
+    /// Kills all processes; their files go with them, and those of processes that were never made at once.
+    fn clear(&self) {
+        let state = self.state();
+        for process in state.processes.values() {
+            process.sent.send_replace(Some(Signal::Kill));
+        }
+        let has_process =
+            |attempt: &&(TaskId, u32)| state.processes.values().any(|process| process.attempt == **attempt);
+        let orphaned: Vec<_> = state.files.iter().filter(|attempt| !has_process(attempt)).cloned().collect();
+        drop(state);
+        for attempt in &orphaned {
+            self.remove_files(attempt);
+        }
+    }
+
+    fn make_files(&self, attempt: &(TaskId, u32)) {
+        if self.state().files.insert(attempt.clone()) {
+            self.0.journal.note(self.0.name, Event::FilesMade(attempt.0.clone(), attempt.1));
+        }
+    }
+
+    fn remove_files(&self, attempt: &(TaskId, u32)) {
+        if self.state().files.remove(attempt) {
+            self.0.journal.note(self.0.name, Event::FilesRemoved(attempt.0.clone(), attempt.1));
         }
     }
 
@@ -171,13 +210,13 @@ impl Machine {
                     self.0.journal.note(self.0.name, Event::Note("the keeper's lease ran out".into()));
                 }
                 drop(state);
-                self.kill_all();
+                self.clear();
                 return;
             }
         }
     }
 
-    fn spawn(&self, spawn: &Spawn, acts: Vec<Act>, life: Life) -> SimProcess {
+    fn spawn(&self, files: Files, acts: Vec<Act>, life: Life) -> SimProcess {
         let (signals, signalled) = watch::channel(None);
         let (pipe, output) = mpsc::channel(PIPE);
         let (exit, exited) = watch::channel(None);
@@ -185,13 +224,13 @@ impl Machine {
             let mut state = self.state();
             state.made += 1;
             let number = state.made;
-            state.processes.insert(number, signals.clone());
+            state.processes.insert(number, Known { attempt: files.attempt.clone(), sent: signals.clone() });
             number
         };
-        self.0.journal.note(self.0.name, Event::Spawned(spawn.task_id.clone(), spawn.attempt));
-        let body = Body { machine: self.clone(), signalled, pipe, stubborn: false, child: None };
-        let (task, attempt) = (spawn.task_id.clone(), spawn.attempt);
-        self.0.node.spawn(body.live(acts, number, task, attempt, exit));
+        let attempt = files.keep();
+        self.0.journal.note(self.0.name, Event::Spawned(attempt.0.clone(), attempt.1));
+        let body = Body { machine: self.clone(), attempt, signalled, pipe, stubborn: false, child: None };
+        self.0.node.spawn(body.live(acts, number, exit));
         SimProcess { signals, output, exited, life }
     }
 
@@ -203,6 +242,7 @@ impl Machine {
 /// A process as the kernel sees it.
 struct Body {
     machine: Machine,
+    attempt: (TaskId, u32),
     signalled: watch::Receiver<Option<Signal>>,
     pipe: mpsc::Sender<(Stream, Bytes)>,
     stubborn: bool,
@@ -210,14 +250,7 @@ struct Body {
 }
 
 impl Body {
-    async fn live(
-        mut self,
-        acts: Vec<Act>,
-        number: u64,
-        task: TaskId,
-        attempt: u32,
-        exit: watch::Sender<Option<Exit>>,
-    ) {
+    async fn live(mut self, acts: Vec<Act>, number: u64, exit: watch::Sender<Option<Exit>>) {
         let mut signalled = self.signalled.clone();
         let status = self.script(acts).await;
         let by_itself = signalled.borrow_and_update().is_none();
@@ -234,8 +267,10 @@ impl Body {
         if !shared.dying.is_zero() {
             sleep(shared.dying).await;
         }
+        let (task, attempt) = self.attempt.clone();
         shared.journal.note(shared.name, Event::Gone { task, attempt, status, by_itself });
         self.machine.state().processes.remove(&number);
+        self.machine.remove_files(&self.attempt);
         exit.send_replace(Some(Exit { status, survivors_killed: self.child.is_some() }));
         shared.gone.send_replace(());
     }
@@ -287,6 +322,36 @@ async fn ended_by(signalled: &mut watch::Receiver<Option<Signal>>, stubborn: boo
     }
 }
 
+/// The files of an attempt whose process is being made: removed, if there will be none.
+struct Files {
+    machine: Machine,
+    attempt: (TaskId, u32),
+    life: Life,
+    kept: bool,
+}
+
+impl Files {
+    fn make(machine: &Machine, spawn: &Spawn, life: Life) -> Self {
+        let attempt = (spawn.task_id.clone(), spawn.attempt);
+        machine.make_files(&attempt);
+        Self { machine: machine.clone(), attempt, life, kept: false }
+    }
+
+    /// The process lives, and will be buried with its files.
+    fn keep(mut self) -> (TaskId, u32) {
+        self.kept = true;
+        self.attempt.clone()
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if !self.kept && self.life.goes_on() {
+            self.machine.remove_files(&self.attempt);
+        }
+    }
+}
+
 /// The agents port of one life of a worker.
 #[derive(Clone)]
 pub struct SimAgents {
@@ -298,12 +363,13 @@ impl Agents for SimAgents {
     type Process = SimProcess;
 
     async fn spawn(&self, spawn: Spawn) -> Result<SimProcess, String> {
+        let files = Files::make(&self.machine, &spawn, self.life.clone());
         sleep(self.machine.0.spawning).await;
         if self.machine.has_lapsed() {
             return Err("the worker's claims have run out".into());
         }
         let acts = (self.machine.0.script)(&spawn)?;
-        Ok(self.machine.spawn(&spawn, acts, self.life.clone()))
+        Ok(self.machine.spawn(files, acts, self.life.clone()))
     }
 
     fn hold_until(&self, until: Instant) -> Instant {

@@ -132,6 +132,7 @@ impl Clients {
         let mut api = stop.api;
         loop {
             self.note(Event::Stopping(id.clone()));
+            let asked = self.0.journal.now();
             let status = match ask(api, Request::Stop(id.clone())).await {
                 Some(Reply::Accepted(_)) => Some(202),
                 Some(Reply::Refused(status)) => Some(status),
@@ -139,7 +140,7 @@ impl Clients {
             };
             if let Some(status) = status {
                 if status == 404 {
-                    self.note(Event::Denied { task: id.clone(), api });
+                    self.note(Event::Denied { task: id.clone(), api, asked });
                 }
                 self.note(Event::StopAnswered(id.clone(), status));
                 if status == 202 || status == 409 {
@@ -172,10 +173,11 @@ impl Clients {
     /// One connection of a watcher; returns its close code.
     async fn connection(&self, id: &TaskId, api: u8, watch: &plan::Watch, cursor: &mut Cursor) -> u16 {
         let watcher = self.0.watchers.fetch_add(1, Ordering::Relaxed);
+        let asked = self.0.journal.now();
         self.note(Event::Watching { watcher, task: id.clone(), after: cursor.after, api });
         let code = self.frames(id, api, watch, cursor, watcher).await.unwrap_or(1006);
         if code == 4404 {
-            self.note(Event::Denied { task: id.clone(), api });
+            self.note(Event::Denied { task: id.clone(), api, asked });
         }
         self.note(Event::Unwatched { watcher, code });
         code

@@ -93,6 +93,8 @@ pub enum Event {
         task: TaskId,
         /// Who.
         api: u8,
+        /// When it was asked: what says so may have been killed since, and its word be late.
+        asked: Duration,
     },
     /// A watcher connects.
     Watching {
@@ -151,6 +153,14 @@ pub enum Event {
     // Machines.
     /// A process lives.
     Spawned(TaskId, u32),
+    /// The temporary files of an attempt are there: its own directory, with its project's config.
+    FilesMade(TaskId, u32),
+    /// They are gone.
+    FilesRemoved(TaskId, u32),
+    /// A machine stands still, its keeper and its processes.
+    Frozen,
+    /// A machine goes on.
+    Thawed,
     /// A process is gone. `by_itself` if nobody had signalled it.
     Gone {
         /// Whose it was.

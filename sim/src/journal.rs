@@ -6,6 +6,7 @@ use crate::oracle::{Oracle, Violation};
 use crate::story::{Found, Story};
 use std::hash::Hash as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -35,9 +36,14 @@ impl Journal {
         Self(Arc::new(Shared { start: Instant::now(), state: Mutex::new(state), found: Notify::new() }))
     }
 
+    /// How long ago the world began.
+    pub fn now(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.0.start)
+    }
+
     /// It happens now.
     pub fn note(&self, node: Node, event: Event) {
-        let at = Instant::now().saturating_duration_since(self.0.start);
+        let at = self.now();
         let mut state = self.state();
         let entry = Entry { at, node, event };
         entry.hash(&mut state.hash);

@@ -120,6 +120,10 @@ impl<M: Member> Member for ObservedMember<M> {
             GroupEvent::Claimed { partition, epoch, .. } => {
                 self.door.journal.note(self.door.node, Event::Claimed(*partition, *epoch));
             }
+            GroupEvent::Revoke { partition } => {
+                let asked = Event::Note(format!("is asked for partition {partition}"));
+                self.door.journal.note(self.door.node, asked);
+            }
             GroupEvent::Lost { partition } => {
                 self.door.journal.note(self.door.node, Event::Unclaimed(*partition));
             }

@@ -37,7 +37,7 @@ pub struct Plan {
     pub loss: f64,
     /// The longest that a message takes.
     pub latency: Duration,
-    /// The chance that a client of the log sends a request twice.
+    /// The chance that a request to a broker comes twice, the second time late.
     pub duplicates: f64,
     /// Whether workers keep their partitions through a restart.
     pub named_workers: bool,
@@ -140,6 +140,8 @@ pub enum FaultKind {
     Crash(u8),
     /// The process is frozen, its machine goes on.
     Freeze(Node),
+    /// The machine of this worker stands still: the worker, its keeper and its agents.
+    FreezeMachine(u8),
     /// The wall clock of the process is off by so many seconds.
     Clock(Node, i64),
     /// Nothing comes through from the first to the second.
@@ -152,6 +154,8 @@ pub enum FaultKind {
     Loss(f64),
     /// Messages take up to this long.
     Latency(Duration),
+    /// Messages between clients of the log and its brokers stay on the way for seconds by this chance, and are overtaken.
+    Overtaking(f64),
     /// A broker's disk takes this long for each write.
     SlowDisk(u8, Duration),
     /// A broker's disk is full.
@@ -166,8 +170,8 @@ pub enum FaultKind {
     DeployCutOff(Node),
     /// Somebody's transaction on `tasks` is aborted: its offsets hold nothing.
     Gap,
-    /// The older half of the tasks' history is gone from the log.
-    Truncate,
+    /// So many percent of the tasks' history, the oldest, are gone from the log.
+    Truncate(u8),
 }
 
 impl FaultKind {
@@ -181,12 +185,14 @@ impl FaultKind {
             Self::Freeze(Node::Worker(_)) => "freeze a worker",
             Self::Freeze(Node::Api(_)) => "freeze an API",
             Self::Freeze(_) => "freeze a broker",
+            Self::FreezeMachine(_) => "freeze a machine",
             Self::Clock(..) => "clock jump",
             Self::CutOneWay(..) => "cut a link one way",
             Self::Cut(..) => "cut a link",
             Self::Isolate(_) => "isolate a node",
             Self::Loss(_) => "lose messages",
             Self::Latency(_) => "slow network",
+            Self::Overtaking(_) => "messages overtaken",
             Self::SlowDisk(..) => "slow disk",
             Self::FullDisk(_) => "full disk",
             Self::Elections => "leader elections",
@@ -194,12 +200,12 @@ impl FaultKind {
             Self::Deploy(_) => "rolling deploy",
             Self::DeployCutOff(_) => "deploy while cut off",
             Self::Gap => "gap in the offsets",
-            Self::Truncate => "truncate history",
+            Self::Truncate(_) => "truncate history",
         }
     }
 
     /// The names of all kinds.
-    pub const NAMES: [&'static str; 21] = [
+    pub const NAMES: [&'static str; 23] = [
         "kill a worker",
         "kill an API",
         "kill a broker",
@@ -221,6 +227,8 @@ impl FaultKind {
         "deploy while cut off",
         "gap in the offsets",
         "truncate history",
+        "freeze a machine",
+        "messages overtaken",
     ];
 }
 
@@ -230,12 +238,14 @@ impl fmt::Display for FaultKind {
             Self::Kill(node) => write!(f, "SIGKILL of {node}"),
             Self::Crash(broker) => write!(f, "the machine of {} crashes", Node::Broker(*broker)),
             Self::Freeze(node) => write!(f, "{node} is frozen"),
+            Self::FreezeMachine(number) => write!(f, "the machine of {} stands still", Node::Worker(*number)),
             Self::Clock(node, seconds) => write!(f, "the wall clock of {node} is off by {seconds} s"),
             Self::CutOneWay(from, to) => write!(f, "nothing comes through from {from} to {to}"),
             Self::Cut(a, b) => write!(f, "nothing comes through between {a} and {b}"),
             Self::Isolate(node) => write!(f, "{node} is isolated"),
             Self::Loss(rate) => write!(f, "{:.0} % of messages are lost", rate * 100.0),
             Self::Latency(time) => write!(f, "messages take up to {time:?}"),
+            Self::Overtaking(rate) => write!(f, "{:.0} % of messages are overtaken", rate * 100.0),
             Self::SlowDisk(broker, time) => write!(f, "each write takes {} {time:?}", Node::Broker(*broker)),
             Self::FullDisk(broker) => write!(f, "the disk of {} is full", Node::Broker(*broker)),
             Self::Elections => f.write_str("new leaders are elected"),
@@ -243,7 +253,7 @@ impl fmt::Display for FaultKind {
             Self::Deploy(node) => write!(f, "{node} is replaced by a later version"),
             Self::DeployCutOff(node) => write!(f, "{node} is cut off, and told to go"),
             Self::Gap => f.write_str("somebody's transaction on tasks is aborted"),
-            Self::Truncate => f.write_str("the older half of the history is gone from the log"),
+            Self::Truncate(percent) => write!(f, "the oldest {percent} % of the history are gone from the log"),
         }
     }
 }
@@ -385,7 +395,7 @@ fn draw_faults(rng: &mut Rng, workers: u8, apis: u8) -> Vec<Fault> {
             let longest = match kind {
                 FaultKind::Kill(_) | FaultKind::Crash(_) | FaultKind::Deploy(_) => 8_000,
                 FaultKind::DeployCutOff(_) => 15_000,
-                FaultKind::Freeze(_) | FaultKind::Isolate(_) => 12_000,
+                FaultKind::Freeze(_) | FaultKind::FreezeMachine(_) | FaultKind::Isolate(_) => 12_000,
                 FaultKind::Clock(..) => 20_000,
                 _ => 6_000,
             };
@@ -412,6 +422,8 @@ fn draw_kind(rng: &mut Rng, kind: usize, workers: u8, apis: u8) -> FaultKind {
         4 => FaultKind::Freeze(worker),
         5 => FaultKind::Freeze(api),
         6 => FaultKind::Freeze(Node::Broker(broker)),
+        // Ids are remembered for a day of the log's own time: its clocks are off by less.
+        7 if rng.u8(0..3) == 0 => FaultKind::Clock(other, rng.i64(-9_000..=9_000)),
         7 => FaultKind::Clock(user, rng.i64(-90_000..=90_000)),
         8 if rng.bool() => FaultKind::CutOneWay(user, other),
         8 => FaultKind::CutOneWay(other, user),
@@ -426,7 +438,9 @@ fn draw_kind(rng: &mut Rng, kind: usize, workers: u8, apis: u8) -> FaultKind {
         17 => FaultKind::Deploy(user),
         18 => FaultKind::DeployCutOff(worker),
         19 => FaultKind::Gap,
-        _ => FaultKind::Truncate,
+        20 => FaultKind::Truncate(rng.u8(20..=90)),
+        21 => FaultKind::FreezeMachine(rng.u8(0..workers)),
+        _ => FaultKind::Overtaking(0.05 + rng.f64() * 0.3),
     }
 }
 

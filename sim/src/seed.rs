@@ -42,6 +42,7 @@ fn play_here(plan: &Plan, mutant: Option<Mutant>) -> Outcome {
     let oracle = Oracle::new(OracleConfig {
         grace: world::GRACE,
         reaction: plan.spawning + Duration::from_millis(100),
+        burial: plan.dying + Duration::from_millis(200),
         skew: plan.skew() + Duration::from_secs(1),
         heals_all: true,
         ..OracleConfig::default()

@@ -74,9 +74,12 @@ impl Story {
         match &entry.event {
             Event::Submitting { request, .. } | Event::Submitted { request, .. } => self.requests.get(request).cloned(),
             Event::Frame { watcher, .. } | Event::Unwatched { watcher, .. } => self.watchers.get(watcher).cloned(),
-            Event::Stopping(id) | Event::StopAnswered(id, _) | Event::Heard(id) | Event::Spawned(id, _) => {
-                Some(id.clone())
-            }
+            Event::Stopping(id)
+            | Event::StopAnswered(id, _)
+            | Event::Heard(id)
+            | Event::Spawned(id, _)
+            | Event::FilesMade(id, _)
+            | Event::FilesRemoved(id, _) => Some(id.clone()),
             Event::Watching { task, .. } | Event::Gone { task, .. } => Some(task.clone()),
             Event::Durable(record) | Event::Visible(record) => owner(record),
             _ => None,
@@ -143,7 +146,7 @@ pub fn words(event: &Event) -> String {
             format!("watcher {watcher} of task {} connects to api-{api}, has read to {after}", Short(task))
         }
         Event::Frame { watcher, id, kind, update } => format!("watcher {watcher} reads {id} {kind} {}", quoted(update)),
-        Event::Denied { task, api } => format!("{} knows no task {}", Node::Api(*api), Short(task)),
+        Event::Denied { task, api, .. } => format!("{} knows no task {}", Node::Api(*api), Short(task)),
         Event::Unwatched { watcher, code } => format!("watcher {watcher} is closed with {code}"),
         Event::Durable(record) => format!("durable: {}", record_words(record)),
         Event::Visible(record) => format!("visible: {}", record_words(record)),
@@ -153,6 +156,10 @@ pub fn words(event: &Event) -> String {
         Event::Claimed(partition, epoch) => format!("claims partition {partition} (epoch {epoch})"),
         Event::Unclaimed(partition) => format!("has no claim on partition {partition} any more"),
         Event::Spawned(id, attempt) => format!("process of task {}, attempt {attempt}, lives", Short(id)),
+        Event::FilesMade(id, attempt) => format!("files of task {}, attempt {attempt}, are made", Short(id)),
+        Event::FilesRemoved(id, attempt) => format!("files of task {}, attempt {attempt}, are removed", Short(id)),
+        Event::Frozen => "stands still".into(),
+        Event::Thawed => "goes on".into(),
         Event::Gone { task, attempt, status, by_itself } => {
             let how = if *by_itself { "by itself" } else { "signalled" };
             format!("process of task {}, attempt {attempt}, is gone: {status}, {how}", Short(task))

@@ -1,16 +1,18 @@
 //! One simulated world: its nodes, what happens to them, and its two phases. First faults come; then they stop, everything
 //! heals, and within a bound whatever is owed must have come.
 
+mod faults;
+
 use crate::agents::Machine;
 use crate::behaviour;
 use crate::clients::Clients;
 use crate::event::{Event, Node};
 use crate::journal::Journal;
-use crate::kafka::{ClientConfig, Cluster, ClusterConfig, SimKafka};
+use crate::kafka::{self, ClientConfig, Cluster, ClusterConfig, SimKafka};
 use crate::life::Life;
 use crate::observed::Observed;
 use crate::place::{Place, Start};
-use crate::plan::{BROKERS, FAULTS_END, Fault, FaultKind, Plan};
+use crate::plan::{BROKERS, FAULTS_END, Fault, Plan};
 use crate::projects::SimProjects;
 use crate::server;
 use baton_core::hub::HubConfig;
@@ -61,8 +63,9 @@ struct Stage {
     plan: Plan,
     journal: Journal,
     cluster: Cluster,
-    /// Where the cluster's controller is.
+    /// Where the cluster's controller is, and where messages are that stay on the network for long.
     controller: NodeHandle,
+    network: NodeHandle,
     places: BTreeMap<Node, Place>,
     machines: BTreeMap<Node, Machine>,
 }
@@ -96,7 +99,10 @@ impl Stage {
         let cluster = Cluster::new(config, journal.clone());
         let controller = Handle::current().create_node().name("controller").ip([10, 0, 5, 1].into()).build();
         controller.spawn(cluster.clone().control());
-        let mut stage = Self { plan, journal, cluster, controller, places: BTreeMap::new(), machines: BTreeMap::new() };
+        let network = Handle::current().create_node().name("network").ip(kafka::LATE.ip()).build();
+        network.spawn(kafka::deliver_late());
+        let (places, machines) = (BTreeMap::new(), BTreeMap::new());
+        let mut stage = Self { plan, journal, cluster, controller, network, places, machines };
         for broker in 0..BROKERS {
             let cluster = stage.cluster.clone();
             stage.put(Node::Broker(broker), [10, 0, 0, broker + 1].into(), move |_| {
@@ -217,147 +223,9 @@ impl Stage {
         self.places.values().for_each(Place::end);
         self.machines.values().for_each(Machine::end);
         Handle::current().kill(self.controller.id());
+        Handle::current().kill(self.network.id());
         sleep(Duration::from_millis(1)).await;
         self.cluster.forget();
-    }
-
-    /// An agent has crashed its worker.
-    async fn crash(self: Arc<Self>, node: Node) {
-        if !self.places[&node].is_down() {
-            self.kill(node);
-            sleep(CRASHED_FOR).await;
-            self.places[&node].start();
-        }
-    }
-
-    fn kill(&self, node: Node) {
-        self.places[&node].kill();
-        if let Some(machine) = self.machines.get(&node) {
-            machine.worker_died();
-        }
-        if let Node::Broker(broker) = node {
-            self.cluster.broker_down(broker, false);
-        }
-    }
-
-    async fn fault(self: Arc<Self>, fault: Fault) {
-        sleep(fault.at).await;
-        let what = fault.kind.to_string();
-        self.journal.note(Node::World, Event::Fault(what.clone()));
-        self.bring(&fault).await;
-        self.journal.note(Node::World, Event::Fault(format!("{what} ends")));
-    }
-
-    async fn bring(self: &Arc<Self>, fault: &Fault) {
-        let lasts = sleep(fault.lasts);
-        match fault.kind {
-            FaultKind::Kill(node) => {
-                self.kill(node);
-                lasts.await;
-                self.places[&node].start();
-            }
-            FaultKind::Crash(broker) => {
-                self.places[&Node::Broker(broker)].kill();
-                self.cluster.broker_down(broker, true);
-                lasts.await;
-                self.places[&Node::Broker(broker)].start();
-            }
-            FaultKind::Freeze(node) => {
-                self.places[&node].freeze();
-                self.cut_off(node, true);
-                lasts.await;
-                self.cut_off(node, false);
-                self.places[&node].thaw();
-            }
-            FaultKind::Clock(node, seconds) => {
-                self.places[&node].set_clock_off(seconds);
-                lasts.await;
-                self.places[&node].set_clock_off(0);
-            }
-            FaultKind::CutOneWay(from, to) => {
-                let (from, to) = (self.id(from), self.id(to));
-                NetSim::current().clog_link(from, to);
-                lasts.await;
-                NetSim::current().unclog_link(from, to);
-            }
-            FaultKind::Cut(a, b) => {
-                let (a, b) = (self.id(a), self.id(b));
-                NetSim::current().clog_link(a, b);
-                NetSim::current().clog_link(b, a);
-                lasts.await;
-                NetSim::current().unclog_link(a, b);
-                NetSim::current().unclog_link(b, a);
-            }
-            FaultKind::Isolate(node) => {
-                NetSim::current().clog_node(self.id(node));
-                self.cut_off(node, true);
-                lasts.await;
-                self.cut_off(node, false);
-                NetSim::current().unclog_node(self.id(node));
-            }
-            FaultKind::Loss(rate) => {
-                NetSim::current().update_config(|net| net.packet_loss_rate = rate);
-                lasts.await;
-                calm(&self.plan);
-            }
-            FaultKind::Latency(longest) => {
-                NetSim::current().update_config(|net| net.send_latency.end = longest);
-                lasts.await;
-                calm(&self.plan);
-            }
-            FaultKind::SlowDisk(broker, time) => {
-                self.cluster.set_disk_delay(broker, time);
-                lasts.await;
-                self.cluster.set_disk_delay(broker, Duration::ZERO);
-            }
-            FaultKind::FullDisk(broker) => {
-                self.cluster.set_disk_full(broker, true);
-                lasts.await;
-                self.cluster.set_disk_full(broker, false);
-            }
-            FaultKind::Elections => {
-                self.cluster.elect();
-                lasts.await;
-                self.cluster.elect();
-            }
-            FaultKind::Rebalances => {
-                self.cluster.rebalance();
-                sleep(fault.lasts / 2).await;
-                self.cluster.rebalance();
-                sleep(fault.lasts / 2).await;
-                self.cluster.rebalance();
-            }
-            FaultKind::Deploy(node) => self.deploy(node, fault.lasts).await,
-            FaultKind::DeployCutOff(node) => {
-                NetSim::current().clog_node(self.id(node));
-                self.deploy(node, fault.lasts).await;
-                NetSim::current().unclog_node(self.id(node));
-            }
-            FaultKind::Gap => self.cluster.abort_something(Topic::Tasks),
-            FaultKind::Truncate => self.cluster.truncate_half(),
-        }
-    }
-
-    /// The other brokers don't hear of it, either.
-    fn cut_off(&self, node: Node, cut_off: bool) {
-        if let Node::Broker(broker) = node {
-            self.cluster.cut_off(broker, cut_off);
-        }
-    }
-
-    async fn deploy(&self, node: Node, takes: Duration) {
-        let place = &self.places[&node];
-        if matches!(node, Node::Worker(_)) {
-            place.leave(LEAVES_WITHIN).await;
-        }
-        place.upgrade();
-        self.kill(node);
-        sleep(takes.min(Duration::from_secs(2))).await;
-        place.start();
-    }
-
-    fn id(&self, node: Node) -> madsim::task::NodeId {
-        self.places[&node].handle().id()
     }
 }
 
@@ -385,14 +253,18 @@ struct User {
 }
 
 impl User {
+    async fn connect(&self, instance: Option<String>, life: Life) -> SimKafka {
+        SimKafka::connect(&self.cluster, ClientConfig { node: self.node, instance }, life).await
+    }
+
     async fn log(&self, start: &Start, name: Option<String>) -> Observed<SimKafka> {
-        let log = SimKafka::connect(&self.cluster, ClientConfig { instance: name }, start.life.clone()).await;
+        let log = self.connect(name, start.life.clone()).await;
         Observed::new(log, self.node, self.journal.clone(), start.later_version)
     }
 
     /// Appends what is no record of this Baton.
     async fn append(&self, batch: Batch) {
-        let log = SimKafka::connect(&self.cluster, ClientConfig::default(), Life::default()).await;
+        let log = self.connect(None, Life::default()).await;
         while log.append(vec![batch.clone()], Durability::Synced).await.is_err() {
             sleep(Duration::from_millis(500)).await;
         }

@@ -36,7 +36,8 @@ mod kafka {
         };
         let brokers = (0..3).map(broker).collect();
         let client = Handle::current().create_node().name("client").ip([10, 0, 2, 1].into()).build();
-        let connecting = async move { SimKafka::connect(&cluster, ClientConfig::default(), Life::default()).await };
+        let config = ClientConfig { node: Node::Client(0), instance: None };
+        let connecting = async move { SimKafka::connect(&cluster, config, Life::default()).await };
         (client.spawn(connecting).await.expect("it connects"), brokers)
     }
 

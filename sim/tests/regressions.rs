@@ -1,24 +1,80 @@
-//! Seeds that once found something, and what. They must stay clean.
+//! Worlds in which Baton once broke a promise, made by hand: what seeds draw changes whenever a fault is added, and then a seed
+//! leads elsewhere. Only what no mutant and no test of the core can hold is here; sim/README.md says what holds the rest.
 #![cfg(madsim)]
 #![allow(missing_docs)]
 
-use baton_sim::plan::Plan;
+use baton_sim::behaviour::Behaviour;
+use baton_sim::event::{Entry, Event, Node};
+use baton_sim::plan::{Fault, FaultKind, Plan, Task, Watch};
+use baton_sim::projects::Config;
 use baton_sim::seed;
+use std::time::Duration;
 
-const FOUND: [(u64, &str); 8] = [
-    (101_316, "an end without a number had another id where earlier updates were gone"),
-    (103_938, "the same, at a replica that was started again"),
-    (106_166, "the same, for a watcher that hops"),
-    (104_798, "a process that was being made when its claim was lost and won back"),
-    (427, "lines at the end of an attempt were gone before a frozen replica read them"),
-    (728, "a worker froze while a process was being made"),
-    (313, "a partition was released while its process was dying"),
-    (50, "a join that was sent twice took a claim away that had been given since"),
-];
+const MAKING: Duration = Duration::from_millis(400);
 
-#[test]
-fn what_was_found_stays_fixed() {
-    for (number, what) in FOUND {
-        assert_eq!(seed::play(&Plan::draw(number), None).violation, None, "seed {number}: {what}");
+/// Two workers whose machines take their time to make a process, and one task.
+fn world(fault: Fault) -> Plan {
+    let task = Task {
+        at: Duration::from_secs(3),
+        api: 0,
+        behaviour: Behaviour::Steady,
+        config: Config::There,
+        keyed: false,
+        copies: 1,
+        timeout_s: None,
+        max_attempts: None,
+        foreign: false,
+        unrunnable: false,
+        key_reused: false,
+    };
+    let watch =
+        Watch { task: 0, after: Duration::ZERO, api: 0, pace: Duration::ZERO, hops_after: None, leaves_after: None };
+    Plan {
+        seed: 1,
+        workers: 2,
+        slots: 1,
+        apis: 1,
+        partitions: 2,
+        history_memory: 1 << 20,
+        small_limits: false,
+        max_queued: 100,
+        spawning: MAKING,
+        dying: Duration::ZERO,
+        loss: 0.0,
+        latency: Duration::from_millis(2),
+        duplicates: 0.0,
+        named_workers: false,
+        tasks: vec![task],
+        watchers: vec![watch],
+        stops: Vec::new(),
+        garbage: Vec::new(),
+        faults: vec![fault],
     }
+}
+
+/// The process of the first attempt was being made as its worker froze, and was given up.
+fn froze_while_it_made_one(story: &[Entry]) -> bool {
+    let first = |wanted: fn(&Event) -> bool| story.iter().position(|entry| wanted(&entry.event));
+    let made = first(|event| matches!(event, Event::FilesMade(_, 1)));
+    let removed = first(|event| matches!(event, Event::FilesRemoved(_, 1)));
+    let lived = first(|event| matches!(event, Event::Spawned(_, 1)));
+    made.is_some()
+        && removed.is_some()
+        && lived.is_none()
+        && first(|event| matches!(event, Event::Spawned(_, 2))).is_some()
+}
+
+/// It went on with the process as it woke, when another worker had begun the next attempt.
+#[test]
+fn a_worker_that_froze_while_it_made_a_process_makes_none_as_it_wakes() {
+    let mut reached = 0;
+    for worker in 0..2 {
+        for after in (0..10).map(|step| Duration::from_millis(3_000 + 50 * step)) {
+            let kind = FaultKind::Freeze(Node::Worker(worker));
+            let outcome = seed::play(&world(Fault { at: after, lasts: Duration::from_secs(12), kind }), None);
+            assert_eq!(outcome.violation, None, "frozen after {after:?}");
+            reached += usize::from(froze_while_it_made_one(outcome.story.entries()));
+        }
+    }
+    assert!(reached > 2, "the worker was making the process in {reached} of 20 worlds");
 }

@@ -147,7 +147,7 @@ pub enum Effect {
     Unusable(Partition, String),
     /// A task has ended, durably.
     Report(Report),
-    /// Everything is committed and nothing runs: the worker may go.
+    /// Nothing runs, and everything is committed or given up: the worker may go.
     Leave,
 }
 
@@ -191,6 +191,8 @@ enum Going {
     Draining(Instant),
     /// What runs is being handed back. What is not by then, as the log can't be written, is given up: the attempt counts.
     HandingBack(Instant),
+    /// What runs is being killed. As the worker goes its claims are anyone's: not before all of it is dead.
+    GivingUp,
     Gone,
 }
 
@@ -250,7 +252,7 @@ impl Worker {
         let steps = self.claims.values().filter_map(|claim| claim.step_again_at).min();
         let going = match self.going {
             Going::Draining(at) | Going::HandingBack(at) => Some(at),
-            Going::No | Going::Gone => None,
+            Going::No | Going::GivingUp | Going::Gone => None,
         };
         let held = self.held_until.filter(|_| !self.claims.is_empty());
         [steps, going, held].into_iter().flatten().min()
@@ -457,7 +459,7 @@ impl Worker {
     }
 
     fn hand_back(&mut self, at_once: bool, now: Now) {
-        if self.going == Going::Gone {
+        if matches!(self.going, Going::GivingUp | Going::Gone) {
             return;
         }
         let grace = if at_once { Duration::ZERO } else { self.config.grace };
@@ -469,11 +471,10 @@ impl Worker {
     }
 
     fn give_up(&mut self) {
-        self.going = Going::Gone;
-        for run in self.runs.keys() {
+        self.going = Going::GivingUp;
+        for (run, _) in self.runs.iter().filter(|(_, running)| !running.over) {
             self.effects.push_back(Effect::Tell(*run, RunInput::Abandon));
         }
-        self.effects.push_back(Effect::Leave);
     }
 
     /// What follows from the state, whatever the input was: ends, starts, steps, pauses, releases.
@@ -501,8 +502,14 @@ impl Worker {
         }
         let gone = self.letting_go.extract_if(.., |partition| !dying.contains(partition));
         self.effects.extend(gone.map(Effect::Release));
-        let quiet = self.runs.is_empty() && self.claims.values().all(Claim::is_quiet);
-        if matches!(self.going, Going::Draining(_) | Going::HandingBack(_)) && quiet {
+        let may_go = match self.going {
+            Going::Draining(_) | Going::HandingBack(_) => {
+                self.runs.is_empty() && self.claims.values().all(Claim::is_quiet)
+            }
+            Going::GivingUp => self.runs.values().all(|running| running.over),
+            Going::No | Going::Gone => false,
+        };
+        if may_go {
             self.going = Going::Gone;
             self.effects.push_back(Effect::Leave);
         }

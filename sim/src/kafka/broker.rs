@@ -1,6 +1,7 @@
 //! A broker's process: takes requests from the network, and answers when it can.
 
 use super::cluster::Cluster;
+use super::late::send_late;
 use super::wire::{Broker, Error, Request, Response};
 use baton_core::log::Topic;
 use madsim::net::Endpoint;
@@ -19,7 +20,8 @@ pub(super) const JOIN_WAIT: Duration = Duration::from_secs(3);
 
 /// A request as it goes over the network: where the answer goes, and whether it may wait.
 pub(super) struct Asked {
-    pub reply_to: u64,
+    /// The tag of the answer, and where it goes if not to whoever it came from.
+    pub reply_to: (u64, Option<SocketAddr>),
     pub request: Request,
 }
 
@@ -37,9 +39,13 @@ impl Cluster {
             let Ok(asked) = asked.downcast::<Asked>() else { continue };
             let (cluster, endpoint) = (self.clone(), endpoint.clone());
             tokio::spawn(async move {
-                let Asked { reply_to, request } = *asked;
+                let Asked { reply_to: (tag, to), request } = *asked;
                 let response = cluster.serve_one(broker, request).await;
-                let _ = endpoint.send_to_raw(from, reply_to, Box::new(response)).await;
+                let to = to.unwrap_or(from);
+                let _ = match cluster.lateness() {
+                    None => endpoint.send_to_raw(to, tag, Box::new(response)).await,
+                    Some(after) => send_late(&endpoint, after, (to, tag), response.into()).await,
+                };
             });
         }
     }

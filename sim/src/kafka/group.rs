@@ -1,6 +1,7 @@
 //! A group's coordinator: the classic protocol with cooperative rebalances (KIP-429) and static members (KIP-345).
 
 use super::wire::{Error, Generation, Membership, Response};
+use crate::event::Node;
 use baton_core::log::{Committed, Partition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub struct Group {
     generation: Generation,
     /// Until when members may join the next generation, while one is being made.
     rebalancing: Option<Instant>,
+    /// What happened, for the trace; taken from here by whoever calls.
+    pub told: Vec<String>,
     /// Who was here: a join of theirs that comes late, or twice, makes no new member.
     gone: BTreeSet<u64>,
     /// What is committed of each partition.
@@ -28,6 +31,7 @@ pub struct Group {
 
 #[derive(Debug)]
 struct Member {
+    client: Node,
     instance: Option<String>,
     owned: BTreeSet<Partition>,
     seen: Instant,
@@ -48,6 +52,7 @@ impl Group {
     pub fn join(
         &mut self,
         (member, number): (u64, u64),
+        client: Node,
         instance: Option<String>,
         owned: &[Partition],
         now: Instant,
@@ -64,15 +69,19 @@ impl Group {
             });
             self.gone.extend(earlier);
             if let Some(earlier) = earlier.and_then(|earlier| self.members.remove(&earlier)) {
-                // A static member is back: what it had is its own, and nobody else need move.
+                // A static member is back: what it was given is its own, whether its earlier self heard of that or not, and
+                // nobody else need move (KIP-345). What that self was to give up, and did not, stays with it too: the classic
+                // protocol would give that to nobody until some later rebalance.
                 let joined = self.rebalancing.is_some();
-                let (assigned, revoked) = (earlier.owned.clone(), BTreeSet::new());
+                let assigned = earlier.assigned.union(&earlier.owned).copied().collect();
+                let revoked = BTreeSet::new();
                 self.members
                     .insert(member, Member { seen: now, joined, assigned, revoked, told: 0, number, ..earlier });
                 return Ok(());
             }
         }
         let entry = self.members.entry(member).or_insert_with(|| Member {
+            client,
             instance,
             owned: BTreeSet::new(),
             seen: now,
@@ -146,10 +155,9 @@ impl Group {
     /// whether anything changed.
     pub fn tick(&mut self, session: Duration, partitions: u32, now: Instant) -> bool {
         let before = self.members.len();
-        let gone = self
-            .members
-            .extract_if(.., |_, member| !member.joined && now.saturating_duration_since(member.seen) >= session);
-        self.gone.extend(gone.map(|(id, _)| id));
+        self.expel("its session has ended", |member| {
+            !member.joined && now.saturating_duration_since(member.seen) >= session
+        });
         if self.members.len() < before {
             self.rebalance(now);
         }
@@ -158,11 +166,18 @@ impl Group {
         if !all && now < until {
             return false;
         }
-        self.gone.extend(self.members.extract_if(.., |_, member| !member.joined).map(|(id, _)| id));
+        self.expel("it has not joined the rebalance", |member| !member.joined);
         self.rebalancing = None;
         self.generation += 1;
         self.assign(partitions, now);
         true
+    }
+
+    fn expel(&mut self, why: &str, who: impl Fn(&Member) -> bool) {
+        for (id, member) in self.members.extract_if(.., |_, member| who(member)) {
+            self.told.push(format!("expels {}: {why}", member.client));
+            self.gone.insert(id);
+        }
     }
 
     /// Shares the partitions out evenly and stickily; what somebody else still owns is given out in the next rebalance,
@@ -191,6 +206,41 @@ impl Group {
             }
             member.joined = false;
             member.seen = now;
+            let Member { client, assigned, revoked, .. } = member;
+            self.told.push(format!(
+                "generation {}: {client} is to have {assigned:?}, and to give up {revoked:?}",
+                self.generation
+            ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: Duration = Duration::from_secs(6);
+
+    fn join(group: &mut Group, member: u64, owned: &[Partition], now: Instant) {
+        let number = group.members.get(&member).map_or(1, |known| known.number + 1);
+        group
+            .join((member, number), Node::Worker(0), Some(format!("name-{}", member % 10)), owned, now)
+            .expect("it may");
+    }
+
+    fn assigned(group: &mut Group, member: u64) -> Vec<Partition> {
+        group.joined(member).expect("a generation is made").expect("it is a member").1
+    }
+
+    #[tokio::test]
+    async fn a_static_member_that_comes_back_has_what_its_earlier_self_never_heard_of() {
+        let (mut group, now) = (Group::default(), Instant::now());
+        join(&mut group, 1, &[], now);
+        join(&mut group, 2, &[], now);
+        group.tick(SESSION, 2, now);
+        assert_eq!(assigned(&mut group, 1), [0]);
+        // Number 2 was killed before the answer came, and is back.
+        join(&mut group, 12, &[], now);
+        assert_eq!(assigned(&mut group, 12), [1]);
     }
 }

@@ -1,10 +1,12 @@
 //! The coordinator of transactions: open, decided, ended. Producers that were fenced stay fenced (KIP-98, KIP-447, KIP-890).
 
-use super::cluster::{Cluster, State, records};
+use super::cluster::{Cluster, State};
 use super::partition::Fate;
+use super::replication::records;
 use super::wire::{Error, Producer, Response};
 use crate::event::{Event, Node};
-use baton_core::log::{Committed, Partition, Topic};
+use baton_core::log::{Committed, Partition, Topic, Values};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -30,6 +32,20 @@ pub(super) enum Phase {
 }
 
 impl Cluster {
+    /// Somebody's transaction wrote to all partitions of the topic, and is aborted: its offsets hold nothing.
+    pub fn abort_something(&self, topic: Topic) {
+        let mut state = self.state();
+        state.producers += 1;
+        let somebody = Producer { id: state.producers, epoch: 0 };
+        let now = self.now();
+        for log in state.logs.iter_mut().filter(|log| log.topic == topic && log.leader.is_some()) {
+            let records = (Bytes::from_static(b"aborted"), Values::one(&b"{}"[..]));
+            if log.append(somebody, 0, true, now, records).is_ok() {
+                log.mark(somebody, false, now);
+            }
+        }
+    }
+
     /// A producer id; for a transactional id one that fences the earlier.
     pub(super) fn init_producer(&self, state: &mut State, transaction: Option<String>) -> Result<Response, Error> {
         state.producers += 1;

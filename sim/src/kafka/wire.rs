@@ -1,6 +1,7 @@
 //! What goes between clients of the log and its brokers, after Kafka's protocol; named as there.
 
-use baton_core::log::{Committed, Delivered, Offset, Partition, Topic, Values};
+use crate::event::Node;
+use baton_core::log::{Committed, Delivered, Epoch, Offset, Partition, Topic, Values};
 use baton_core::time::Timestamp;
 use bytes::Bytes;
 
@@ -75,6 +76,8 @@ pub enum Request {
         member: u64,
         /// Counts the joins of this member: one that was sent before another, and comes after it, says nothing.
         number: u64,
+        /// Who it is, for the trace.
+        client: Node,
         /// The static member's name (KIP-345).
         instance: Option<String>,
         /// What it holds and will not give up by this (KIP-429).
@@ -144,11 +147,9 @@ pub enum Response {
         assigned: Vec<Partition>,
         /// What you own and are to give up; then join again.
         revoked: Vec<Partition>,
-        /// Higher than of all joins before.
-        epoch: u64,
     },
-    /// What was committed.
-    Committed(Committed),
+    /// What was committed, and how often that was asked for: the epoch of a claim that begins with it.
+    Committed(Committed, Epoch),
     /// No.
     Error(Error),
 }

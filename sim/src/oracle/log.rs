@@ -176,7 +176,7 @@ impl Oracle {
         task.end = Some(End { kind: said.kind, attempt, text: said.text.clone(), when: now });
         self.expect_booked(id, Booked::Ended);
         self.gave_up_in_time(id, &said.text)?;
-        self.none_lives_after_the_end(id)?;
+        self.nothing_is_left_after_the_end(id)?;
         self.ended_as_it_ran(id)?;
         self.ended_as_stopped(id)
     }

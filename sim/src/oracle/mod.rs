@@ -18,7 +18,7 @@ use baton_core::log::{Offset, Partition, Topic};
 use baton_core::record::Kind;
 use history::History;
 use log::{Book, Pending};
-use processes::{Gone, Live, Process};
+use processes::{Gone, Machines, Process};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -90,6 +90,8 @@ pub struct OracleConfig {
     /// How long a worker and its machine may take from hearing a STOP to acting on it, as spawning takes time too: a process
     /// that was being made then is born, and signalled at once.
     pub reaction: Duration,
+    /// How long a machine that stood still may take to end what was passed by.
+    pub burial: Duration,
     /// Whether [`Event::Healed`] heals every node. Some rules are for a cluster where nothing is wrong anywhere.
     pub heals_all: bool,
 }
@@ -103,6 +105,7 @@ impl Default for OracleConfig {
             retention: Duration::from_hours(7 * 24),
             skew: Duration::from_secs(1),
             reaction: Duration::from_millis(100),
+            burial: Duration::from_secs(1),
             heals_all: false,
         }
     }
@@ -193,10 +196,10 @@ pub struct Oracle {
     given: BTreeMap<TaskId, accepted::Owner>,
     by_key: BTreeMap<String, TaskId>,
     watchers: BTreeMap<u32, watchers::Watcher>,
-    live: BTreeMap<TaskId, Live>,
+    machines: Machines,
     claims: stops::Claims,
-    /// When each API replica began its present life.
-    apis: BTreeMap<u8, Duration>,
+    /// When each life of each API replica began.
+    apis: BTreeMap<u8, Vec<Duration>>,
     /// Stopped processes: when each must be gone.
     due: BTreeSet<(Duration, TaskId, u32)>,
     /// Something was wrong somewhere, and not everything has been put right.
@@ -216,10 +219,11 @@ impl Oracle {
         self.now = Moment { step: self.now.step + 1, at: entry.at };
         self.pending_is_booked(entry.at)?;
         self.stopped_in_time()?;
+        self.passed_by_is_gone()?;
         match &entry.event {
             Event::Submitted { request, answer: Ok(id) } => self.on_accepted(*request, id),
             Event::StopAnswered(id, 202) => self.on_stop_acknowledged(id),
-            Event::Denied { task, api } => self.on_denied(task, *api),
+            Event::Denied { task, api, asked } => self.on_denied(task, *api, *asked),
             Event::Frame { watcher, id, kind, update } => self.on_frame(*watcher, *id, kind, update),
             Event::Unwatched { watcher, code } => self.on_unwatched(*watcher, *code),
             Event::Durable(record) => self.on_durable(record),
@@ -248,6 +252,10 @@ impl Oracle {
                 let gone = Gone { when: self.now, status: *status, by_itself: *by_itself };
                 self.on_gone(number(node), task, *attempt, gone);
             }
+            Event::FilesMade(id, attempt) => self.machines.files_made(number(node), id, *attempt),
+            Event::FilesRemoved(id, attempt) => self.machines.files_removed(id, *attempt),
+            Event::Frozen => self.machines.freeze(number(node), None),
+            Event::Thawed => self.machines.freeze(number(node), Some(self.now.at + self.config.burial)),
             Event::Started => self.on_started(node),
             Event::Killed | Event::Fault(_) => self.disturbed = true,
             Event::Healed => {
@@ -271,7 +279,7 @@ impl Oracle {
 
     /// The first thing that is owed and has not come.
     fn owed(&self) -> Verdict {
-        self.no_process_is_left()?;
+        self.nothing_is_left()?;
         self.all_is_visible()?;
         self.all_have_ended()?;
         self.all_is_committed()?;
@@ -296,7 +304,7 @@ impl Oracle {
             // It reads the log from its beginning, and knows nothing until it has.
             Node::Api(api) => {
                 self.calm_since = self.now.at;
-                self.apis.insert(api, self.now.at);
+                self.apis.entry(api).or_default().push(self.now.at);
             }
             _ => {}
         }

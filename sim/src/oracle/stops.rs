@@ -56,7 +56,7 @@ impl Oracle {
     /// Notes when a process must be gone, if its worker has heard of a STOP.
     pub(super) fn is_due(&mut self, machine: u8, id: &TaskId) {
         let heard = self.tasks.get(id).is_some_and(|task| task.heard.contains_key(&machine));
-        if let Some(live) = self.live.get(id).filter(|live| heard && live.machine == machine) {
+        if let Some(live) = self.machines.live(id).filter(|live| heard && live.machine == machine) {
             self.due.insert((self.now.at + self.config.grace + KILLED_WITHIN, id.clone(), live.attempt));
         }
     }
@@ -172,7 +172,7 @@ impl Oracle {
                 self.due.insert((by, id, attempt));
                 break;
             }
-            let lives = self.live.get(&id).is_some_and(|live| live.attempt == attempt);
+            let lives = self.machines.live(&id).is_some_and(|live| live.attempt == attempt);
             let span = self.config.grace + KILLED_WITHIN;
             if lives && self.calm_for().is_some_and(|calm| calm > span) {
                 let what = format!(

@@ -140,9 +140,11 @@ impl Oracle {
         })
     }
 
-    /// A replica reads all of the log before it denies anything: what readers saw before it began, it knows.
-    pub(super) fn on_denied(&self, id: &TaskId, api: u8) -> Verdict {
-        let began = self.apis.get(&api).copied().unwrap_or_default();
+    /// A replica reads all of the log before it denies anything: what readers saw before it began, it knows. It is the life
+    /// of the replica that was asked which must know: its word may be on the way for longer than it lives.
+    pub(super) fn on_denied(&self, id: &TaskId, api: u8, asked: Duration) -> Verdict {
+        let lives = self.apis.get(&api).map_or(&[][..], Vec::as_slice);
+        let began = lives.iter().rfind(|began| **began <= asked).copied().unwrap_or_default();
         let task = self.tasks.get(id).filter(|task| task.visible_since.is_some_and(|since| since < began));
         let old = |since: Duration| self.now.at + self.config.skew >= since + self.config.retention;
         let Some(since) = task.and_then(|task| task.visible_since).filter(|since| !old(*since)) else { return Ok(()) };

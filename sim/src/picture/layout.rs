@@ -337,10 +337,10 @@ fn class_of(event: &Event) -> Option<&'static str> {
         Event::Ledger { .. } => "ledger",
         Event::Claimed(..) | Event::Unclaimed(_) | Event::Leader(..) => "claim",
         Event::Spawned(..) | Event::Gone { .. } => "process",
-        Event::Started | Event::Killed | Event::Truncated(..) => "node",
+        Event::Started | Event::Killed | Event::Frozen | Event::Thawed | Event::Truncated(..) => "node",
         Event::Fault(_) => "fault",
         Event::Healed => "healed",
-        Event::Note(_) => "note",
+        Event::FilesMade(..) | Event::FilesRemoved(..) | Event::Note(_) => "note",
         Event::Memory { bytes, limit, .. } if bytes > limit => "fault",
         // What is visible was durable before; what fits needs no picture.
         Event::Visible(_) | Event::Memory { .. } => return None,

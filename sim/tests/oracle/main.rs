@@ -6,6 +6,7 @@
 // A table is as long as it has cases.
 #![allow(clippy::too_many_lines)]
 
+mod machines;
 mod teller;
 mod told;
 
@@ -503,39 +504,6 @@ fn stop_means_stopped() {
 }
 
 #[test]
-fn one_live_process_a_task() {
-    let taken = "
-        10ms worker-0 killed
-        12s worker-1 claimed 0
-        13s broker-0 update a 2-1 started Starting... (attempt 2)
-        13s broker-0 ledger 0 begun 0:2";
-    let gone = "\n11s machine-0 gone a 1 signal 9";
-    check_all(&[
-        (
-            Kept,
-            "one after the other",
-            format!(
-                "{RUNS}\n9ms machine-0 gone a 1 signal 9{taken}\n14s machine-1 spawned a 2\n15s machine-1 gone a 2 code 0\n16s broker-0 update a 2-2 done DONE\n16s broker-0 ledger 1"
-            ),
-        ),
-        (Broken(7), "two at a time", format!("{RUNS}{taken}\n14s machine-1 spawned a 2")),
-        (Broken(7), "after the end", format!("{RUNS}{ENDS}\n902ms machine-1 spawned a 1")),
-        (Broken(7), "the same attempt twice", format!("{RUNS}{gone}\n12s machine-0 spawned a 1")),
-        (
-            Broken(7),
-            "an owner that lost its claim begins",
-            "1ms broker-0 task a 0
-             3ms broker-0 update a 1-1 started Starting...
-             3ms broker-0 ledger 0 begun 0:1
-             9s broker-0 update a 2-1 started Starting... (attempt 2)
-             9s broker-0 ledger 0 begun 0:2
-             10s machine-0 spawned a 1"
-                .into(),
-        ),
-    ]);
-}
-
-#[test]
 fn poison_ends() {
     let attempt = |n: u32, counts: &str| {
         format!(
@@ -613,14 +581,18 @@ fn bounded() {
 }
 
 #[test]
-fn nothing_is_left() {
+fn what_a_replica_denies_it_has_read_the_log_for() {
     check_all(&[
-        (Kept, "the process is gone first", format!("{RUNS}{ENDS}")),
         (
-            Broken(10),
-            "the task ends while its process lives",
-            format!("{RUNS}\n10ms broker-0 update a 1-2 failed FAILED: lost"),
+            Broken(4),
+            "what was there before it began",
+            format!("{RUNS}{ENDS}\n5s api-0 started\n9s client-0 denied a 6"),
         ),
-        (Owed(10), "a process lives at the end of the world", RUNS.into()),
+        (Kept, "what came as it read", format!("0ms api-0 started{RUNS}{ENDS}\n9s client-0 denied a 6")),
+        (
+            Kept,
+            "the word of an earlier life of it comes late",
+            format!("0ms api-0 started{RUNS}{ENDS}\n5s api-0 killed\n6s api-0 started\n9s client-0 denied a 3"),
+        ),
     ]);
 }

@@ -164,6 +164,11 @@ fn event(words: &str) -> Event {
         "ledger" => ledger(&parts),
         "heard" => Event::Heard(task(1)),
         "claimed" => Event::Claimed(number(1), 1),
+        "files-made" => Event::FilesMade(task(1), number(2)),
+        "files-removed" => Event::FilesRemoved(task(1), number(2)),
+        "frozen" => Event::Frozen,
+        "thawed" => Event::Thawed,
+        "denied" => Event::Denied { task: task(1), api: 0, asked: Duration::from_secs(number(2).into()) },
         "spawned" => Event::Spawned(task(1), number(2)),
         "gone" => Event::Gone {
             task: task(1),

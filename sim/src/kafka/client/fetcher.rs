@@ -41,6 +41,12 @@ impl Positions {
         self.changed.notify_waiters();
     }
 
+    /// Whether some partition is read of which no leader is known.
+    fn has_orphans(&self, client: &Client) -> bool {
+        let leaders = client.leaders();
+        self.lock().keys().any(|partition| !leaders.contains_key(&(self.topic, *partition)))
+    }
+
     fn advance(&self, partition: Partition, offset: Offset) {
         if let Some(at) = self.lock().get_mut(&partition) {
             *at = (*at).max(offset);
@@ -86,20 +92,23 @@ async fn poll(client: Arc<Client>, broker: Broker, positions: Positions, sender:
         let changed = positions.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
+        if positions.has_orphans(&client) {
+            // Whatever it reads meanwhile, a consumer that knows no leader of a partition asks for the metadata again.
+            client.refresh().await;
+        }
         let led = |partition: &Partition| client.leaders().get(&(topic, *partition)) == Some(&broker);
         let all: Vec<(Partition, Offset)> = positions.lock().iter().map(|(p, at)| (*p, *at)).collect();
-        let orphans = all.iter().any(|(partition, _)| !client.leaders().contains_key(&(topic, *partition)));
         let from: Vec<_> = all.into_iter().filter(|(p, _)| led(p)).map(|(p, at)| (topic, p, at)).collect();
         if from.is_empty() {
-            let wait = if orphans { RETRY_AFTER } else { LOOK_AGAIN };
+            let again_after = if positions.has_orphans(&client) { RETRY_AFTER } else { LOOK_AGAIN };
             tokio::select! {
                 biased;
                 () = changed => {}
-                () = sleep(wait) => if orphans { client.refresh().await; },
+                () = sleep(again_after) => {}
             }
             continue;
         }
-        let request = Request::Fetch { from: from.clone(), max_bytes: FETCH_BYTES };
+        let request = Request::Fetch { from, max_bytes: FETCH_BYTES };
         let answer = tokio::select! {
             biased;
             // Other partitions are to be read: this poll does not know of them.

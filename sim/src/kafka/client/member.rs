@@ -55,7 +55,13 @@ struct State {
     /// The id under which it joins.
     member: u64,
     membership: Option<Membership>,
+    /// What it was given, and has not given up: what it says to own as it joins.
+    assigned: BTreeSet<Partition>,
     held_until: Option<Instant>,
+    /// Its claims could not be proven in time, and nothing has proven them since.
+    lapsed: bool,
+    /// Not to join before, as a join says what was given up, and what it ran has until then to die.
+    join_at: Option<Instant>,
     /// When the last heartbeat left that found no rebalance.
     calm_at: Option<Instant>,
     /// Claims that it was asked to give up.
@@ -64,14 +70,23 @@ struct State {
 
 impl Default for State {
     fn default() -> Self {
-        let member = madsim::rand::random();
-        Self { member, membership: None, held_until: None, calm_at: None, revoked: BTreeSet::new() }
+        Self {
+            member: madsim::rand::random(),
+            membership: None,
+            assigned: BTreeSet::new(),
+            held_until: None,
+            lapsed: false,
+            join_at: None,
+            calm_at: None,
+            revoked: BTreeSet::new(),
+        }
     }
 }
 
 impl State {
-    fn joined(&mut self, membership: &Membership, sent: Instant) {
+    fn joined(&mut self, membership: &Membership, assigned: &[Partition], sent: Instant) {
         self.membership = Some(membership.clone());
+        self.assigned.extend(assigned);
         self.calm_at = self.calm_at.max(Some(sent));
     }
 }
@@ -188,8 +203,7 @@ impl Member for SimMember {
         self.given.remove(&partition);
         self.positions().remove(partition);
         self.shared.claims.remove(partition);
-        self.shared.state().revoked.remove(&partition);
-        self.shared.join.notify_one();
+        self.shared.give_up(partition);
     }
 
     fn steps(&self) -> SimSteps {
@@ -230,8 +244,37 @@ impl Shared {
     }
 
     /// All claims are gone, as far as can be known from here.
-    fn lose_all(&self) {
+    fn lose_all(&self, why: &str) {
+        self.client.note(format!("its membership ends: {why}"));
         *self.state() = State::default();
+        self.lose_claims();
+    }
+
+    /// The claims that held until then can't be proven any longer. The coordinator may know the member for a while yet: then
+    /// its partitions are nobody else's, and are claimed anew.
+    fn lapse(&self, held_until: Instant) {
+        self.client.note("its claims can't be proven any longer".to_owned());
+        {
+            let mut state = self.state();
+            (state.held_until, state.lapsed) = (None, true);
+            state.join_at = Some(held_until + MARGIN);
+            state.revoked.clear();
+        }
+        self.lose_claims();
+        self.beat.notify_one();
+    }
+
+    /// Lets others have a partition, by the next join.
+    fn give_up(&self, partition: Partition) {
+        {
+            let mut state = self.state();
+            state.revoked.remove(&partition);
+            state.assigned.remove(&partition);
+        }
+        self.join.notify_one();
+    }
+
+    fn lose_claims(&self) {
         for partition in self.claims.clear() {
             self.say(GroupEvent::Lost { partition });
         }
@@ -243,79 +286,124 @@ impl Shared {
         let until = ends.checked_sub(MARGIN).unwrap_or(ends);
         let mut state = self.state();
         let later = state.held_until.is_none_or(|held| held < until);
-        if later && state.membership.is_some() {
+        if later && until > Instant::now() && state.membership.is_some() {
             state.held_until = Some(until);
+            let was_lapsed = std::mem::take(&mut state.lapsed);
             drop(state);
             self.say(GroupEvent::Renewed { until });
+            if was_lapsed {
+                self.join.notify_one();
+            }
         }
     }
 
     /// Joins whenever that is asked for: at first, when another generation is made, when a claim was given up.
     async fn join_always(self: Arc<Self>) {
         loop {
-            match self.join_once().await {
-                Ok(revoked) if revoked => {}
+            let joined = match self.claim_again().await {
+                Ok(()) => self.join_once().await,
+                Err(()) => Err(()),
+            };
+            match joined {
+                Ok(again) if again => {}
                 Ok(_) => self.join.notified().await,
                 Err(()) => sleep(RETRY_AFTER).await,
             }
         }
     }
 
+    /// Claims what it has at the coordinator, and lost here as that could not be proven in time.
+    async fn claim_again(&self) -> Result<(), ()> {
+        let (assigned, membership) = {
+            let state = self.state();
+            (state.assigned.clone(), state.membership.clone().filter(|_| !state.lapsed))
+        };
+        let Some(membership) = membership else { return Ok(()) };
+        for partition in assigned.into_iter().filter(|partition| !self.claims.contains(*partition)) {
+            self.claim(partition, &membership).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until it may join; as somebody else, if nothing has proven meanwhile that it is a member.
+    async fn may_join(&self) {
+        loop {
+            let join_at = self.state().join_at.filter(|at| *at > Instant::now());
+            match join_at {
+                Some(at) => sleep_until(at).await,
+                None => break,
+            }
+        }
+        let mut state = self.state();
+        state.join_at = None;
+        if state.lapsed {
+            *state = State::default();
+        }
+    }
+
     /// Returns whether it must join once more at once.
     async fn join_once(&self) -> Result<bool, ()> {
-        let member = self.state().member;
-        let owned = self.claims.list();
+        self.may_join().await;
+        let (member, owned) = {
+            let state = self.state();
+            (state.member, state.assigned.iter().copied().collect())
+        };
         let sent = Instant::now();
         let request = Request::Join {
             group: self.group.clone(),
             member,
             number: self.joins.fetch_add(1, Ordering::Relaxed),
+            client: self.client.config.node,
             instance: self.client.config.instance.clone(),
-            owned: owned.clone(),
+            owned,
         };
         let answer = self.client.ask_coordinator(request, JOINED_WITHIN).await;
         // While it waited it may have lost everything.
         let same = self.state().member == member;
         match answer {
-            Some(Response::Joined { membership, assigned, revoked, epoch }) if same => {
+            Some(Response::Joined { membership, assigned, revoked }) if same => {
                 self.claims.joined(&membership);
-                self.state().joined(&membership, sent);
+                self.state().joined(&membership, &assigned, sent);
                 self.hold(sent + self.client.cluster.config().session);
                 self.beat.notify_one();
                 for partition in revoked {
-                    // What was given up meanwhile needs another generation to move.
-                    if self.claims.contains(partition) {
-                        if self.state().revoked.insert(partition) {
-                            self.say(GroupEvent::Revoke { partition });
-                        }
-                    } else {
-                        self.join.notify_one();
+                    // What was lost meanwhile is given up by the next join.
+                    if !self.claims.contains(partition) {
+                        self.give_up(partition);
+                    } else if self.state().revoked.insert(partition) {
+                        self.say(GroupEvent::Revoke { partition });
                     }
                 }
                 for partition in assigned {
                     if !self.claims.contains(partition) {
-                        self.claim(partition, epoch, &membership).await?;
+                        self.claim(partition, &membership).await?;
                     }
                 }
                 Ok(false)
             }
             Some(Response::Joined { .. } | Response::Error(Error::RebalanceInProgress)) => Ok(true),
             Some(Response::Error(Error::UnknownMember)) => {
-                self.lose_all();
+                self.lose_all("the coordinator refuses its join");
                 Ok(true)
             }
             _ => Err(()),
         }
     }
 
-    async fn claim(&self, partition: Partition, epoch: Epoch, membership: &Membership) -> Result<(), ()> {
-        let committed = loop {
+    /// Whether it is a member as it was told then, as far as it can prove.
+    fn is_member(&self, membership: &Membership) -> bool {
+        let state = self.state();
+        state.membership.as_ref() == Some(membership) && !state.lapsed
+    }
+
+    async fn claim(&self, partition: Partition, membership: &Membership) -> Result<(), ()> {
+        let (committed, epoch) = loop {
             let request = Request::FetchOffsets(self.group.clone(), partition);
             match self.client.ask_coordinator(request, ANSWERED_WITHIN).await {
-                Some(Response::Committed(committed)) => break committed,
+                Some(Response::Committed(committed, epoch)) => break (committed, epoch),
                 _ => sleep(RETRY_AFTER / 2).await,
             }
-            if self.state().membership.as_ref() != Some(membership) {
+            if !self.is_member(membership) {
                 return Err(());
             }
         };
@@ -323,13 +411,15 @@ impl Shared {
         let start = loop {
             match self.client.offsets(Topic::Tasks, partition, young).await {
                 Ok((_, at, _)) => break at.min(committed.offset),
-                Err(_) if self.state().membership.as_ref() != Some(membership) => return Err(()),
+                Err(_) if !self.is_member(membership) => return Err(()),
                 Err(_) => {}
             }
         };
-        if self.state().membership.as_ref() != Some(membership) {
+        if !self.is_member(membership) {
             return Err(());
         }
+        // A lapse may have come and gone meanwhile.
+        self.claims.joined(membership);
         self.claims.insert(partition, epoch, start);
         self.say(GroupEvent::Claimed { partition, epoch, committed: Committed { ..committed } });
         Ok(())
@@ -352,8 +442,8 @@ impl Shared {
                 () = sleep(HEARTBEAT) => {}
                 () = lapses => {}
             }
-            if held_until.is_some_and(|until| until <= Instant::now()) {
-                self.lose_all();
+            if let Some(until) = held_until.filter(|until| *until <= Instant::now()) {
+                self.lapse(until);
                 continue;
             }
             let Some(membership) = self.state().membership.clone() else { continue };
@@ -376,7 +466,7 @@ impl Shared {
                     self.join.notify_one();
                 }
                 Some(Response::Error(Error::IllegalGeneration)) => self.join.notify_one(),
-                Some(Response::Error(Error::UnknownMember)) => self.lose_all(),
+                Some(Response::Error(Error::UnknownMember)) => self.lose_all("the coordinator knows no such member"),
                 _ => {}
             }
         }

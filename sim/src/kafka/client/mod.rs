@@ -12,7 +12,9 @@ pub use tail::SimTail;
 
 use super::broker::{Asked, MAX_WAIT, REQUESTS, address};
 use super::cluster::{BROKERS, Cluster};
+use super::late::{lateness, send_late};
 use super::wire::{Broker, Error, Request, Response};
+use crate::event::{Event, Node};
 use crate::life::Life;
 use appends::Appends;
 use baton_core::log::{Batch, Delivered, Offset, Partition, Topic, partition_of};
@@ -36,8 +38,10 @@ const TRIED_FOR: Duration = Duration::from_millis(2500);
 const FETCH_BYTES: usize = 64 * 1024;
 
 /// How a client is set up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ClientConfig {
+    /// In whose process it is: the `client.id`.
+    pub node: Node,
     /// The name of a static member; the transactional id too.
     pub instance: Option<String>,
 }
@@ -66,6 +70,11 @@ impl SimKafka {
 }
 
 impl Client {
+    /// Something that only the trace tells.
+    fn note(&self, what: String) {
+        self.cluster.note(self.config.node, Event::Note(what));
+    }
+
     fn partitions(&self) -> u32 {
         self.cluster.config().partitions
     }
@@ -81,9 +90,15 @@ impl Client {
         let death = self.cluster.broken(broker).notified();
         tokio::pin!(death);
         death.as_mut().enable();
-        for _ in 0..=u8::from(twice) {
-            let asked = Asked { reply_to, request: request.clone() };
-            self.endpoint.send_to_raw(address(broker), REQUESTS, Box::new(asked)).await.ok()?;
+        let asked = Asked { reply_to: (reply_to, None), request: request.clone() };
+        let to = (address(broker), REQUESTS);
+        match self.cluster.lateness() {
+            None => self.endpoint.send_to_raw(to.0, to.1, Box::new(asked)).await.ok()?,
+            Some(after) => send_late(&self.endpoint, after, to, asked.into()).await.ok()?,
+        }
+        if twice {
+            let again = Asked { reply_to: (reply_to, None), request };
+            send_late(&self.endpoint, lateness(), to, again.into()).await.ok()?;
         }
         tokio::select! {
             biased;

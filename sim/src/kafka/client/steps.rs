@@ -42,10 +42,6 @@ impl Claims {
         self.lock().claims.contains_key(&partition)
     }
 
-    pub fn list(&self) -> Vec<Partition> {
-        self.lock().claims.keys().copied().collect()
-    }
-
     pub fn start(&self, partition: Partition) -> Option<Offset> {
         self.lock().claims.get(&partition).map(|(_, start)| *start)
     }
@@ -133,7 +129,7 @@ impl Stepper {
             prepared = self.prepare(&step, begun) => prepared,
         };
         let answer = match prepared {
-            Ok(producer) => self.end(producer).await,
+            Ok(producer) => self.end(producer, &step).await,
             Err(error) => Err(error),
         };
         if answer.is_err() && self.producer.is_some() {
@@ -243,7 +239,7 @@ impl Stepper {
     }
 
     /// Commits. Once this was asked for, what became of it must be known: it is asked until there is an answer.
-    async fn end(&mut self, producer: Producer) -> Result<(), StepError> {
+    async fn end(&mut self, producer: Producer, step: &Step) -> Result<(), StepError> {
         loop {
             let transaction = self.transaction.clone();
             let request = Request::EndTransaction { transaction, producer, commit: true };
@@ -253,10 +249,25 @@ impl Stepper {
                     self.sequences.clear();
                     return Ok(());
                 }
-                Some(Response::Error(error @ (Error::ProducerFenced | Error::InvalidTransaction))) => {
-                    // It timed out, and was aborted before the commit came.
+                Some(Response::Error(Error::ProducerFenced | Error::InvalidTransaction)) => {
                     self.producer = None;
-                    return Err(StepError::Log(LogError::Unavailable(format!("the transaction is gone: {error:?}"))));
+                    return self.find_out(step).await;
+                }
+                _ => sleep(RETRY_AFTER).await,
+            }
+        }
+    }
+
+    /// A transaction whose end was refused has ended all the same: it timed out and was aborted, or it was committed by a try
+    /// that went unanswered, and then something that was sent before that came late and raised the epoch. Which of them, the
+    /// group's offset tells: each step has another, and nothing of an earlier epoch can commit any more.
+    async fn find_out(&self, step: &Step) -> Result<(), StepError> {
+        loop {
+            let request = Request::FetchOffsets(self.group.clone(), step.partition);
+            match self.client.ask_coordinator(request, ANSWERED_WITHIN).await {
+                Some(Response::Committed(committed, _)) if committed == step.committed => return Ok(()),
+                Some(Response::Committed(..)) => {
+                    return Err(StepError::Log(LogError::Unavailable("the transaction was aborted".into())));
                 }
                 _ => sleep(RETRY_AFTER).await,
             }

@@ -1,0 +1,104 @@
+//! How records come to the followers, can't be lost any more, are shown to readers, and go when they are too old.
+
+use super::cluster::{BROKERS, Cluster, State};
+use super::partition::{Fate, Log};
+use crate::event::{Event, Logged, Node};
+use baton_core::log::{Offset, Partition, Topic, Values};
+use baton_core::record::{Kind, ProgressRecord};
+use bytes::Bytes;
+use tokio::time::sleep;
+
+/// `min.insync.replicas`
+pub(super) const MIN_ISR: usize = 2;
+
+impl Cluster {
+    /// Followers fetch what was appended, a moment later.
+    pub(super) fn follow_later(&self, index: usize) {
+        let cluster = self.clone();
+        tokio::spawn(async move {
+            sleep(cluster.config().lag).await;
+            cluster.follow(index);
+        });
+    }
+
+    fn follow(&self, index: usize) {
+        let mut state = self.state();
+        self.replicate(&mut state, index);
+    }
+
+    pub(super) fn replicate(&self, state: &mut State, index: usize) {
+        let State { logs, brokers, .. } = state;
+        let log = &mut logs[index];
+        let Some(leader) = log.leader.filter(|leader| brokers[usize::from(*leader)].is_there()) else { return };
+        for broker in (0..BROKERS).filter(|broker| *broker != leader) {
+            if brokers[usize::from(broker)].can_lead() {
+                log.replicated(broker, MIN_ISR);
+            }
+        }
+        log.advance(MIN_ISR);
+        self.tell(log);
+    }
+
+    /// Tells the journal what can't be lost any more, and what all readers can see.
+    pub(super) fn tell(&self, log: &mut Log) {
+        let broker = Node::Broker(log.leader.unwrap_or_default());
+        let (told, safe, shown, stable) = (log.told, log.high_watermark, log.shown, log.stable());
+        if (told, shown) == (safe, stable) {
+            return;
+        }
+        for batch in log.from(told) {
+            if batch.fate == Fate::Plain && batch.base >= told && batch.end() <= safe {
+                for logged in records(log.topic, log.partition, batch.base, &batch.key, &batch.values) {
+                    self.note(broker, Event::Durable(logged));
+                }
+            }
+        }
+        for batch in log.from(shown) {
+            let whole = batch.base >= shown && batch.end() <= stable;
+            if whole && matches!(batch.fate, Fate::Plain | Fate::Committed) {
+                for logged in records(log.topic, log.partition, batch.base, &batch.key, &batch.values) {
+                    self.note(broker, Event::Visible(logged));
+                }
+            }
+        }
+        (log.told, log.shown) = (told.max(safe), shown.max(stable));
+        self.topic_changes(log.topic);
+    }
+
+    /// So many percent of each partition of `task-progress`, the oldest, are gone, or what stands before the first end of a
+    /// task: ends are kept for at least as long as the tasks themselves.
+    pub fn truncate(&self, percent: u8) {
+        let topic = Topic::Progress;
+        let mut state = self.state();
+        for log in state.logs.iter_mut().filter(|log| log.topic == topic) {
+            let before = log.start;
+            let to = log.start + (log.stable() - log.start) * u64::from(percent) / 100;
+            let first_end = log.batches.iter().find(|batch| batch.values.iter().any(ends_a_task));
+            log.truncate(first_end.map_or(to, |batch| batch.base.min(to)));
+            if log.start > before {
+                let leader = Node::Broker(log.leader.unwrap_or_default());
+                self.note(leader, Event::Truncated(topic, log.partition, log.start));
+            }
+        }
+    }
+}
+
+fn ends_a_task(value: &[u8]) -> bool {
+    ProgressRecord::read(value).is_ok_and(|record| record.kind.is_some_and(Kind::is_terminal))
+}
+
+pub(super) fn records<'a>(
+    topic: Topic,
+    partition: Partition,
+    base: Offset,
+    key: &'a Bytes,
+    values: &'a Values,
+) -> impl Iterator<Item = Logged> + 'a {
+    values.iter().zip(base..).map(move |(value, offset)| Logged {
+        topic,
+        partition,
+        offset,
+        key: key.clone(),
+        value: Bytes::copy_from_slice(value),
+    })
+}
