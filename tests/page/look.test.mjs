@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { closeBrowser, openPage, Server } from "./world.mjs";
+import { closeBrowser, openPage, Server, until } from "./world.mjs";
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 /** Where to put pictures of what was seen, if anywhere. */
@@ -22,7 +22,8 @@ before(async () => {
   const stopping = await server.submit("stubborn");
   await server.reaches(done, "done");
   await server.reaches(failed, "failed");
-  await server.reaches(stopping, "running");
+  // Before that it would heed SIGTERM.
+  await until("it is stubborn", async () => (await server.task(stopping)).last_update === "ready");
   await fetch(`${server.url}/tasks/${stopping}`, { method: "DELETE" });
   await server.submit("silent");
   await server.submit("silent");
