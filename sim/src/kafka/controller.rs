@@ -3,6 +3,7 @@
 use super::cluster::{BROKERS, Cluster, State};
 use super::wire::Broker;
 use crate::event::{Event, Node};
+use madsim::rand::{Rng as _, thread_rng};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -47,8 +48,9 @@ impl Cluster {
                 let has_all = |other: Broker| other != broker && log.ends[usize::from(other)] >= log.high_watermark;
                 if (0..BROKERS).any(|other| has_all(other) && !brokers[usize::from(other)].down) {
                     log.isr.remove(&broker);
-                    let end = &mut log.ends[usize::from(broker)];
-                    *end = madsim::rand::Rng::gen_range(&mut madsim::rand::thread_rng(), 0..=*end);
+                    // A log is cut between batches, never within one.
+                    let synced = log.ends_up_to(log.ends[usize::from(broker)]);
+                    log.ends[usize::from(broker)] = synced[thread_rng().gen_range(0..synced.len())];
                 }
             }
         }

@@ -103,6 +103,12 @@ impl Log {
         self.batches.back().map_or(self.start.max(self.high_watermark), Batch::end)
     }
 
+    /// Where a replica may end that ends there now, if it loses some of its last batches: at the end of another one.
+    pub fn ends_up_to(&self, end: Offset) -> Vec<Offset> {
+        let ends = self.batches.iter().map(Batch::end).take_while(|of| *of <= end);
+        std::iter::once(self.start.min(end)).chain(ends).collect()
+    }
+
     /// The batches that reach beyond `offset`.
     pub fn from(&self, offset: Offset) -> impl Iterator<Item = &Batch> {
         self.batches.iter().skip(self.batches.partition_point(|batch| batch.end() <= offset))
@@ -196,6 +202,7 @@ impl Log {
         self.leader = Some(broker);
         let end = self.ends[usize::from(broker)];
         assert!(end >= self.high_watermark, "an election lost what was acknowledged");
+        assert!(self.from(end).next().is_none_or(|batch| batch.base >= end), "a replica ends within a batch");
         while self.batches.back().is_some_and(|batch| batch.base >= end) {
             let gone = self.batches.pop_back().expect("it was just there");
             for sequences in self.producers.values_mut() {
