@@ -77,6 +77,10 @@ struct State {
     life: u64,
     /// The partitions that the group takes back, until all of them are yielded.
     yielding: Option<(BTreeSet<Partition>, TopicPartitionList)>,
+    /// Whether this life was ever proven: nothing may run before the worker knows until when its claims hold.
+    proven: bool,
+    /// What it is told once that is so.
+    unproven: Vec<GroupEvent>,
 }
 
 /// What takes a while to answer.
@@ -197,15 +201,31 @@ impl Membership {
             }
             Effect::Yield(partition) => self.yielded(state, partition),
             Effect::Claimed { partition, epoch, committed } => {
-                self.say(GroupEvent::Claimed { partition, epoch, committed });
+                self.say(state, GroupEvent::Claimed { partition, epoch, committed });
             }
-            Effect::Revoke(partition) => self.say(GroupEvent::Revoke { partition }),
-            Effect::Lost(partition) => self.say(GroupEvent::Lost { partition }),
+            Effect::Revoke(partition) => self.say(state, GroupEvent::Revoke { partition }),
+            Effect::Lost(partition) => self.say(state, GroupEvent::Lost { partition }),
         }
     }
 
-    fn say(&self, event: GroupEvent) {
-        let _ = self.told.send(Ok(event));
+    fn say(&self, state: &mut State, event: GroupEvent) {
+        if state.proven {
+            let _ = self.told.send(Ok(event));
+        } else {
+            state.unproven.push(event);
+        }
+    }
+
+    /// The claims of this life hold until then.
+    fn proven(&self, life: u64, until: Instant) {
+        let mut state = lock(&self.state);
+        if state.life == life {
+            state.proven = true;
+            let renewed = GroupEvent::Renewed { until: tokio::time::Instant::from_std(until) };
+            for event in std::iter::once(renewed).chain(std::mem::take(&mut state.unproven)) {
+                self.say(&mut state, event);
+            }
+        }
     }
 
     /// The group gets its partitions back all at once.
@@ -292,6 +312,8 @@ impl Membership {
         state.life += 1;
         state.me = None;
         self.tell_locked(state, Input::Expelled);
+        // What was never told of need not be told to be over.
+        (state.proven, state.unproven) = (false, Vec::new());
         self.give_back(state);
     }
 
@@ -352,9 +374,10 @@ impl Membership {
                 && self.is_still(consumer, life)
                 && let Some(until) = (asked_at + session).checked_sub(MARGIN)
             {
-                self.say(GroupEvent::Renewed { until: tokio::time::Instant::from_std(until) });
+                self.proven(life, until);
             }
-            let next = asked_at + session / 12;
+            let often = if lock(&self.state).proven { session / 12 } else { LISTEN_EVERY * 5 };
+            let next = asked_at + often;
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
         }
     }

@@ -203,6 +203,12 @@ impl Cluster {
             let of = |error: &KafkaError| OpenError::of(doing, error, &self.heard, &options.brokers);
             for answer in self.admin.describe_configs(&asked, &wait).await.map_err(|error| of(&error))? {
                 let answer = answer.map_err(|code| of(&KafkaError::AdminOp(code)))?;
+                if answer.entries.is_empty() {
+                    tracing::warn!(
+                        topic = ?answer.specifier,
+                        "Kafka does not show the settings of a topic, so they could not be checked: grant DescribeConfigs"
+                    );
+                }
                 if let OwnedResourceSpecifier::Topic(name) = &answer.specifier {
                     settings.insert(name.clone(), answer);
                 }
