@@ -217,14 +217,18 @@ impl Appender {
         let answer = producer.hand_over(&batches, Some(permit));
         match answer.await {
             Ok(Ok(places)) => Ok(places),
-            Ok(Err(error)) => Err(self.refused(&batches, &error)),
+            Ok(Err(error)) => Err(self.refused(&batches, &error, producer.broken())),
             Err(_) => Err(LogError::Unavailable("the producer was made anew".into())),
         }
     }
 
-    fn refused(&self, batches: &[Batch], error: &KafkaError) -> LogError {
+    /// A producer that broke fails all that it holds, and says once why.
+    fn refused(&self, batches: &[Batch], error: &KafkaError, broken: Option<String>) -> LogError {
         let topic = batches.first().map_or("the log", |batch| self.topics.name(batch.topic));
         let doing = format!("append to {topic}");
+        if let Some(why) = broken {
+            return LogError::Unavailable(format!("could not {doing}: {why}"));
+        }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageTimedOut) => {
                 LogError::Unavailable(format!("no broker acknowledged an append to {topic} in time"))

@@ -73,7 +73,7 @@ impl OpenError {
 
     /// Sorts what a client says while `doing` something.
     pub(crate) fn of(doing: &str, error: &KafkaError, heard: &Heard, brokers: &str) -> Self {
-        let code = error.rdkafka_error_code();
+        let code = code_of(error);
         let said = heard.last();
         let why = || said.clone().map_or_else(|| plain(error), |(_, why)| why);
         match said.as_ref().map(|(code, _)| *code).filter(|_| is_transport(code)).or(code) {
@@ -104,6 +104,22 @@ fn is_transport(code: Option<RDKafkaErrorCode>) -> bool {
     )
 }
 
+/// The code of an error; `rdkafka` does not give that of an answer to an administrator.
+fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
+    }
+}
+
+/// Whether asking again is of no use: it is we who must change something.
+pub(crate) fn is_final(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL | RDKafkaErrorCode::SaslAuthenticationFailed
+    )
+}
+
 /// Whether the brokers know us, and don't let us.
 pub(crate) fn is_refusal(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
@@ -121,7 +137,7 @@ pub(crate) fn plain(error: &KafkaError) -> String {
     match error {
         KafkaError::Transaction(error) => error.string(),
         KafkaError::ClientConfig(_, why, name, _) => format!("{name}: {why}"),
-        error => error.rdkafka_error_code().map_or_else(|| error.to_string(), phrase),
+        error => code_of(error).map_or_else(|| error.to_string(), phrase),
     }
 }
 
@@ -148,8 +164,8 @@ impl Heard {
 
     fn note(&self, code: RDKafkaErrorCode, why: &str) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // That all brokers are down is true of every reason, and tells none.
-        if last.is_none() || code != RDKafkaErrorCode::AllBrokersDown {
+        // That a connection broke, or that all brokers are down, is true of every reason, and tells none.
+        if !last.as_ref().is_some_and(|(known, _)| is_final(*known) && !is_final(code)) {
             *last = Some((code, readable(why)));
         }
     }

@@ -1,7 +1,7 @@
 //! The four topics on Kafka: their names, how they are made, and what of a topic that is there would break a promise.
 
 use crate::config::{ANSWERED_WITHIN, MAX_RECORD, NewTopics, Options};
-use crate::errors::{Heard, OpenError};
+use crate::errors::{Heard, OpenError, is_final};
 use crate::offsets::Asker;
 use baton_core::log::Topic;
 use rdkafka::admin::{
@@ -86,7 +86,7 @@ impl Cluster {
                 match asker.client().fetch_metadata(None, ANSWERED_WITHIN / 5) {
                     Ok(metadata) => return Ok(metadata),
                     Err(error) => {
-                        let _ = asker.client().poll(Duration::ZERO);
+                        while asker.client().poll(Duration::ZERO).is_some() {}
                         let told = heard.last().is_some_and(|(code, _)| is_final(code));
                         if told || Instant::now() >= until {
                             return Err(error);
@@ -237,14 +237,6 @@ impl Cluster {
         }
         Ok(shown)
     }
-}
-
-/// Whether asking again is of no use.
-fn is_final(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL | RDKafkaErrorCode::SaslAuthenticationFailed
-    )
 }
 
 fn setting<'a>(settings: &'a ConfigResource, name: &str) -> Option<&'a str> {

@@ -9,4 +9,5 @@ mod world;
 mod brokers;
 mod members;
 mod readers;
+mod security;
 mod steps;
