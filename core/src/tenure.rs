@@ -59,8 +59,8 @@ pub enum Input {
     Assigned(Partition),
     /// The group wants another to have it; [`Effect::Yield`] is the answer.
     Unassigned(Partition),
-    /// It is no longer in the group: all assignments are gone, and all it held is lost. What it asked for and has not
-    /// begun must not begin any more.
+    /// It is no longer in the group, as far as it knows: all assignments are gone, and all it held is lost. What it asked for
+    /// and has not begun must not begin any more. If the group does not know of it, it comes back under the same id.
     Expelled,
     /// The answer to [`Effect::Glance`] or [`Effect::Look`]; `None` if there was none.
     Found(Partition, Token, Option<Committed>),
@@ -116,6 +116,11 @@ pub enum Effect {
 #[derive(Debug, Default)]
 pub struct Tenures {
     me: Option<MemberId>,
+    /// Who it was before it was expelled.
+    was: Option<MemberId>,
+    /// The partitions whose titles may bear that id, though it holds them no longer. While it is in the group under the same
+    /// id nobody else may take them: so it gives up what it finds.
+    bequest: BTreeSet<Partition>,
     seats: BTreeMap<Partition, Seat>,
     /// Former members that can commit nothing any more.
     fenced: BTreeSet<MemberId>,
@@ -174,7 +179,7 @@ impl Tenures {
     /// Takes an input in.
     pub fn handle(&mut self, input: Input, now: Instant) {
         match input {
-            Input::Joined(me) => self.me = Some(me),
+            Input::Joined(me) => self.on_joined(me),
             Input::Assigned(partition) => self.on_assigned(partition),
             Input::Unassigned(partition) => self.on_unassigned(partition),
             Input::Expelled => self.on_expelled(),
@@ -221,6 +226,18 @@ impl Tenures {
         matches!(state, Some(State::Holding(holding)) if holding.epoch == epoch)
     }
 
+    fn on_joined(&mut self, me: MemberId) {
+        if self.was.take().is_none_or(|was| was != me) {
+            // Its heirs fence who it was.
+            self.bequest.clear();
+        }
+        self.me = Some(me);
+        for partition in self.bequest.clone() {
+            self.seats.insert(partition, Seat { assigned: false, token: 0, state: State::Glancing });
+            self.glance(partition);
+        }
+    }
+
     fn on_assigned(&mut self, partition: Partition) {
         if let Some(seat) = self.seats.get_mut(&partition) {
             // It is held still, from before: it is taken anew once it was given up.
@@ -258,18 +275,29 @@ impl Tenures {
             | State::Asking(_)
             | State::Fencing(_)
             | State::Unreadable => {
-                self.seats.remove(&partition);
+                if self.bequest.contains(&partition) {
+                    seat.assigned = false;
+                } else {
+                    self.seats.remove(&partition);
+                }
             }
         }
         self.effects.push_back(Effect::Yield(partition));
     }
 
     fn on_expelled(&mut self) {
-        self.me = None;
+        self.was = self.me.take().or(self.was.take());
         self.asking = None;
         for (partition, seat) in std::mem::take(&mut self.seats) {
-            if matches!(seat.state, State::Holding(_)) {
-                self.effects.push_back(Effect::Lost(partition));
+            match seat.state {
+                State::Holding(_) => {
+                    self.effects.push_back(Effect::Lost(partition));
+                    self.bequest.insert(partition);
+                }
+                State::Taking { .. } | State::GivingUp { .. } | State::GivingUpAt { .. } => {
+                    self.bequest.insert(partition);
+                }
+                _ => {}
             }
         }
     }
@@ -289,13 +317,26 @@ impl Tenures {
             return;
         };
         match Title::split(&found.metadata) {
-            Some((Title { holder: Some(holder), .. }, _)) if holder != *me && !self.fenced.contains(&holder) => {
+            Some((Title { holder: Some(holder), .. }, _))
+                if seat.assigned && holder != *me && !self.fenced.contains(&holder) =>
+            {
                 self.next_token += 1;
                 (seat.token, seat.state) = (self.next_token, State::Asking(holder));
                 self.ask_members();
             }
             _ if !is_settled => self.look(partition),
+            title if !seat.assigned => match title {
+                Some((Title { epoch, holder }, rest)) if holder.as_ref() == Some(me) => {
+                    let committed = Committed { offset: found.offset, metadata: rest.to_owned() };
+                    self.write_off(partition, epoch, committed);
+                }
+                _ => {
+                    self.bequest.remove(&partition);
+                    self.seats.remove(&partition);
+                }
+            },
             None => {
+                self.bequest.remove(&partition);
                 seat.state = State::Unreadable;
                 self.effects.push_back(Effect::Claimed { partition, epoch: 0, committed: found });
             }
@@ -360,6 +401,7 @@ impl Tenures {
             State::Taking { epoch, committed, unassigned } => {
                 let (epoch, committed, unassigned) = (*epoch, std::mem::take(committed), *unassigned);
                 if is_committed {
+                    self.bequest.remove(&partition);
                     self.effects.push_back(Effect::Claimed { partition, epoch, committed: committed.clone() });
                     seat.state =
                         State::Holding(Holding { epoch, committed, stepping: false, revoked: false, released: false });
@@ -374,7 +416,10 @@ impl Tenures {
                 if !is_committed {
                     let (epoch, committed) = (*epoch, std::mem::take(committed));
                     seat.state = State::GivingUpAt { epoch, committed, at: now + TRY_AGAIN_AFTER };
-                } else if seat.assigned {
+                    return;
+                }
+                self.bequest.remove(&partition);
+                if seat.assigned {
                     self.glance(partition);
                 } else {
                     self.seats.remove(&partition);
@@ -457,9 +502,15 @@ impl Tenures {
             State::GivingUpAt { epoch, committed, .. } => (*epoch, std::mem::take(committed)),
             _ => return,
         };
+        self.write_off(partition, epoch, committed);
+    }
+
+    fn write_off(&mut self, partition: Partition, epoch: Epoch, committed: Committed) {
         let written = titled(&Title { epoch, holder: None }, &committed);
-        seat.state = State::GivingUp { epoch, committed };
-        self.write(partition, written);
+        if let Some(seat) = self.seats.get_mut(&partition) {
+            seat.state = State::GivingUp { epoch, committed };
+            self.write(partition, written);
+        }
     }
 
     fn token(&mut self) -> Token {
@@ -644,7 +695,21 @@ mod tests {
                     self.now = self.now + LOOK_AGAIN_AFTER;
                     self.tell(who, Input::Timeout);
                 }
-                6 => self.answer(who, false),
+                // Taken for expelled by itself alone: it comes back as who it was. What it asked for last may have happened.
+                6 => {
+                    if partition > 0 {
+                        self.answer(who, true);
+                    }
+                    self.members[who].asked.clear();
+                    self.members[who].revoked.clear();
+                    self.assigned.retain(|_, owner| *owner != who);
+                    self.unassigned.retain(|partition| self.assigned.contains_key(partition));
+                    self.tell(who, Input::Expelled);
+                    assert!(self.members[who].held.is_empty(), "held by one who was expelled");
+                    let id = self.members[who].id.clone();
+                    self.tell(who, Input::Joined(id));
+                }
+                7 => self.answer(who, false),
                 _ => self.answer(who, true),
             }
         }
