@@ -92,7 +92,7 @@ _sim-build:
 [positional-arguments]
 e2e *ARGS: tools
     cargo build --workspace --exclude baton-sim --bins
-    BATON_BIN='{{ target }}/debug/baton' cargo nextest run -p baton-tests "$@"
+    BATON_BIN='{{ target }}/debug/baton' '{{ target }}/debug/with-kafka' cargo nextest run -p baton-tests "$@"
 
 # The web page: its types, lints and unit tests, then the page itself in a real browser; ARGS go to node's test runner
 [group('test')]

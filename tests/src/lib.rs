@@ -1,16 +1,19 @@
-//! The harness: a real `baton dev` in a directory of its own, and clients that see what any client would.
+//! The harness: a real `baton dev` in a directory of its own, or services on a real Kafka, and clients that see what any client
+//! would.
 //!
 //! A test waits for what must happen; [`PATIENCE`] only ends one that has failed.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a harness fails by panicking")]
 
 mod chance;
+mod on_kafka;
 mod projects;
 mod server;
 mod watcher;
 
 pub use chance::Chance;
+pub use on_kafka::OnKafka;
 pub use projects::{Answer, ProjectsApi};
-pub use server::{Baton, Finished, Setup, baton, binary, command, fixture, free_port, root};
+pub use server::{Baton, Finished, Service, Setup, baton, binary, command, fixture, free_port, root};
 pub use watcher::{Frames, assert_whole, events, follow, frames, json_frames, texts};
 
 use std::future::Future;

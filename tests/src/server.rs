@@ -51,9 +51,23 @@ pub fn free_port() -> u16 {
     (first..30_000).find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("one is free")
 }
 
+/// Which of Baton's services a server is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Service {
+    /// All in one process, on the embedded log.
+    #[default]
+    Dev,
+    /// An API on Kafka.
+    Api,
+    /// A worker on Kafka. It has no address.
+    Worker,
+}
+
 /// What a server is started with, beside the flags.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// Which service.
+    pub service: Service,
     /// The flags.
     pub arguments: Vec<String>,
     /// Variables of its environment.
@@ -67,7 +81,7 @@ impl Setup {
     pub fn new(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let projects = json!({"default": {"env": {"TOKEN": "s3cret-of-the-project"}}});
-        Self { arguments, env: Vec::new(), projects }
+        Self { service: Service::Dev, arguments, env: Vec::new(), projects }
     }
 }
 
@@ -80,7 +94,7 @@ pub struct Finished {
     pub logs: Vec<String>,
 }
 
-/// A running `baton dev`. Dropping it ends it, and proves that nothing of it is left.
+/// A running `baton dev`, or a service on Kafka. Dropping it ends it, and proves that nothing of it is left.
 pub struct Baton {
     child: Child,
     dir: Arc<TempDir>,
@@ -104,8 +118,11 @@ impl Baton {
     pub async fn start_with(setup: Setup) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
         fs::write(dir.path().join("projects.json"), setup.projects.to_string()).unwrap();
+        let is_worker = setup.service == Service::Worker;
         let baton = Self::start_in(dir, setup).await;
-        baton.until_ready().await;
+        if !is_worker {
+            baton.until_ready().await;
+        }
         baton
     }
 
@@ -119,23 +136,33 @@ impl Baton {
         std::thread::spawn(move || {
             stderr.lines().map_while(Result::ok).for_each(|line| written.lock().unwrap().push(line));
         });
-        let url = until("the address that was bound", async || address(&logs)).await;
+        let url = match setup.service {
+            Service::Worker => String::new(),
+            Service::Dev | Service::Api => until("the address that was bound", async || address(&logs)).await,
+        };
         let client = Client::builder().timeout(PATIENCE).build().unwrap();
         Self { child, dir, setup, killed: false, logs, url, client }
     }
 
     fn command_of(dir: &Path, setup: &Setup) -> Command {
         let given = |name: &str| setup.arguments.iter().any(|argument| argument == name);
+        let (serves, runs) = (setup.service != Service::Worker, setup.service != Service::Api);
         let mut command = command();
-        command.arg("dev").arg("--data").arg(dir.join("data"));
-        if !given("--listen") {
+        match setup.service {
+            Service::Dev => command.arg("dev").arg("--data").arg(dir.join("data")),
+            Service::Api => command.arg("api"),
+            Service::Worker => command.arg("worker").arg("--runs").arg(dir.join("data")),
+        };
+        if serves && !given("--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         if !given("--agent") {
-            command.args(["--agent", &format!("python3 {}", fixture("misbehave.py"))]);
             command.args(["--types", &fixture("types.toml")]);
+            if runs {
+                command.args(["--agent", &format!("python3 {}", fixture("misbehave.py"))]);
+            }
         }
-        if !given("--projects") && !given("--projects-url") {
+        if runs && !given("--projects") && !given("--projects-url") {
             command.arg("--projects").arg(dir.join("projects.json"));
         }
         command.args(&setup.arguments).envs(setup.env.iter().copied()).current_dir(dir).stdout(Stdio::null());
