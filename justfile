@@ -41,7 +41,7 @@ _page-if-node:
 
 # Check everything that can be checked on one machine; installs what it needs
 [group('test')]
-test: tools lint purity deny examples unit kafka doc sim-test e2e page-test
+test: tools lint purity deny examples unit kafka doc sim-test e2e page-test chaos
 
 # Unit, snapshot, property and conformance tests; ARGS go to nextest
 [group('test')]
@@ -93,6 +93,13 @@ _sim-build:
 e2e *ARGS: tools
     cargo build --workspace --exclude baton-sim --bins
     BATON_BIN='{{ target }}/debug/baton' '{{ target }}/debug/with-kafka' cargo nextest run -p baton-tests "$@"
+
+# Baton on three brokers while everything is killed, frozen and restarted, then the guarantees; it prints its seed; FLAGS: --help
+[group('test')]
+[positional-arguments]
+chaos *FLAGS:
+    cargo build {{ tested }} --bins
+    @exec '{{ target }}/debug/chaos' "$@"
 
 # The web page: its types, lints and unit tests, then the page itself in a real browser; ARGS go to node's test runner
 [group('test')]

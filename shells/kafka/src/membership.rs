@@ -183,8 +183,10 @@ impl Membership {
 
     fn tell_locked(&self, state: &mut MutexGuard<'_, State>, input: Input) {
         let now = CoreInstant::from_start(self.begun.elapsed());
+        tracing::trace!(?input, "the tenures are told");
         state.tenures.handle(input, now);
         while let Some(effect) = state.tenures.poll() {
+            tracing::trace!(?effect, "the tenures ask");
             self.carry_out(state, effect);
         }
     }

@@ -1,7 +1,8 @@
 //! Questions about offsets: where partitions begin and end, and what stands where at a time. Blocking, each with a time limit.
 
+use crate::append::lock;
 use crate::config::{ANSWERED_WITHIN, Options};
-use crate::errors::{Heard, away};
+use crate::errors::{Heard, away, plain};
 use baton_core::log::{Offset, Partition};
 use baton_core::time::Timestamp;
 use baton_runtime::ports::LogError;
@@ -9,26 +10,49 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long until a question that came too early is asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// How long a client may be of no use before another takes its place: longer than leaders mostly take to change.
+const USELESS_FOR: Duration = Duration::from_secs(1);
 
 /// Where in each partition.
 pub type Offsets = BTreeMap<Partition, Offset>;
 
+type Client = Arc<BaseConsumer<Heard>>;
+
 /// Asks the leaders of partitions, all at once.
-pub struct Asker(BaseConsumer<Heard>);
+///
+/// librdkafka keeps what it was told of a topic, and for these questions takes it for true: a partition that had no leader when it was
+/// told, or that a broker which had just started did not name, is without one, or unknown, from then on. It merges what it is told later by
+/// position, so that this may last for as long as the client. So a client that has been of no use for a while is replaced.
+pub struct Asker {
+    options: Options,
+    heard: Heard,
+    client: Mutex<Client>,
+}
 
 impl Asker {
     /// One that connects when it is first asked.
     pub fn new(options: &Options, heard: Heard) -> Result<Self, KafkaError> {
-        options.asker().create_with_context(heard).map(Self)
+        let client = options.asker().create_with_context(heard.clone()).map(Arc::new)?;
+        Ok(Self { options: options.clone(), heard, client: Mutex::new(client) })
     }
 
     /// The client, for questions about the cluster.
-    pub fn client(&self) -> &BaseConsumer<Heard> {
-        &self.0
+    pub fn client(&self) -> Client {
+        lock(&self.client).clone()
+    }
+
+    /// Puts another in the place of this one, if nobody has done so yet.
+    fn replace(&self, useless: &Client) -> Result<(), KafkaError> {
+        let mut client = lock(&self.client);
+        if Arc::ptr_eq(&client, useless) {
+            *client = self.options.asker().create_with_context(self.heard.clone()).map(Arc::new)?;
+        }
+        Ok(())
     }
 
     /// The end of each partition: everything that was acknowledged lies before it, an open transaction or not.
@@ -55,50 +79,71 @@ impl Asker {
 
     /// Asks again for as long as leaders are changing, within the limit of an answer.
     fn ask(&self, topic: &str, partitions: &[Partition], place: Place) -> Result<Offsets, LogError> {
-        // Its errors wait to be heard, and come in the answer too.
-        while self.0.poll(Duration::ZERO).is_some() {}
+        let failed = |error: &KafkaError| away(&format!("ask for the offsets of {topic}"), error);
         let until = Instant::now() + ANSWERED_WITHIN;
         loop {
-            match self.ask_once(topic, partitions, place) {
-                Err(error) if error.rdkafka_error_code().is_some_and(is_changing) && Instant::now() < until => {
-                    std::thread::sleep(AGAIN_AFTER);
+            let client = self.client();
+            match ask_for_a_while(&client, topic, partitions, place) {
+                Err(error) if is_changing(&error) && Instant::now() < until => {
+                    tracing::debug!(topic, why = plain(&error), "another client asks for offsets");
+                    self.replace(&client).map_err(|error| failed(&error))?;
                 }
-                answer => return answer.map_err(|error| away(&format!("ask for the offsets of {topic}"), &error)),
+                answer => return answer.map_err(|error| failed(&error)),
             }
         }
-    }
-
-    /// `librdkafka` takes the time from where an offset belongs, and the protocol's marks for the beginning and the end with it.
-    fn ask_once(&self, topic: &str, partitions: &[Partition], place: Place) -> Result<Offsets, KafkaError> {
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            list.add_partition_offset(topic, number(*partition), place)?;
-        }
-        let answer = self.0.offsets_for_times(list, ANSWERED_WITHIN)?;
-        let mut offsets = Offsets::new();
-        for entry in answer.elements() {
-            entry.error()?;
-            if let (Ok(partition), Place::Offset(offset)) = (Partition::try_from(entry.partition()), entry.offset()) {
-                offsets.insert(partition, Offset::try_from(offset).unwrap_or(0));
-            }
-        }
-        Ok(offsets)
     }
 }
 
+/// Asks again for as long as one client may be of no use.
+fn ask_for_a_while(
+    client: &Client,
+    topic: &str,
+    partitions: &[Partition],
+    place: Place,
+) -> Result<Offsets, KafkaError> {
+    // Its errors wait to be heard, and come in the answer too.
+    while client.poll(Duration::ZERO).is_some() {}
+    let until = Instant::now() + USELESS_FOR;
+    loop {
+        match ask_once(client, topic, partitions, place) {
+            Err(error) if is_changing(&error) && Instant::now() < until => std::thread::sleep(AGAIN_AFTER),
+            answer => return answer,
+        }
+    }
+}
+
+/// `librdkafka` takes the time from where an offset belongs, and the protocol's marks for the beginning and the end with it.
+fn ask_once(client: &Client, topic: &str, partitions: &[Partition], place: Place) -> Result<Offsets, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition_offset(topic, number(*partition), place)?;
+    }
+    let answer = client.offsets_for_times(list, ANSWERED_WITHIN)?;
+    let mut offsets = Offsets::new();
+    for entry in answer.elements() {
+        entry.error()?;
+        if let (Ok(partition), Place::Offset(offset)) = (Partition::try_from(entry.partition()), entry.offset()) {
+            offsets.insert(partition, Offset::try_from(offset).unwrap_or(0));
+        }
+    }
+    Ok(offsets)
+}
+
 /// Whether the leader of a partition is not known yet, or is another by now.
-fn is_changing(code: RDKafkaErrorCode) -> bool {
+fn is_changing(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
-        code,
-        Code::NotLeaderForPartition
-            | Code::LeaderNotAvailable
-            | Code::UnknownTopicOrPartition
-            | Code::UnknownTopic
-            | Code::UnknownPartition
-            | Code::OffsetNotAvailable
-            | Code::FencedLeaderEpoch
-            | Code::UnknownLeaderEpoch
+        error.rdkafka_error_code(),
+        Some(
+            Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownTopic
+                | Code::UnknownPartition
+                | Code::OffsetNotAvailable
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+        )
     )
 }
 

@@ -23,5 +23,6 @@ mod wire;
 pub use cluster::{Broker, Cluster};
 pub use error::Error;
 pub use options::{Options, User};
+pub use process::spawn;
 pub use shared::{ADDRESS_VARIABLE, Shared, run_beside, shared, topic_prefix};
 pub use wire::{Operation, Resource};

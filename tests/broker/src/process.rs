@@ -11,7 +11,7 @@ use std::sync::{OnceLock, mpsc};
 
 type Order = (Command, mpsc::Sender<io::Result<Child>>);
 
-/// Starts a process that gets `signal` when this process ends, however it ends.
+/// Starts a process that gets `signal` when this process ends, however it ends. It is for whatever else a test starts beside a broker, too.
 pub fn spawn(mut command: Command, signal: Signal) -> io::Result<Child> {
     static ORDERS: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
     let orders = ORDERS.get_or_init(|| {
