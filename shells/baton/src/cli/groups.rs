@@ -78,7 +78,7 @@ pub struct Access {
     /// agents, and read what they print. For containers and private networks, behind a proxy that checks who calls
     #[arg(long, env = "BATON_TRUST_NETWORK", hide_env = true, value_parser = BoolishValueParser::new())]
     pub trust_network: bool,
-    /// Web pages of this origin may call, beside the server's own: https://tools.example; may be repeated
+    /// Web pages of this origin may call, beside the server's own: `https://tools.example`; may be repeated
     #[arg(long, value_name = "ORIGIN", env = "BATON_ALLOWED_ORIGIN", hide_env = true, value_delimiter = ',', value_parser = origin)]
     pub allowed_origin: Vec<Origin>,
     /// The Host that a proxy on this machine sends, where --listen is on this machine only; may be repeated
