@@ -73,7 +73,8 @@ test("a server that is killed and comes back costs no line and doubles none", as
 test("a page that slept goes on by itself", async () => {
   const id = await server.submit("steady", { lines: 2000, rate: 100 });
   const page = await openPage(server, `/tasks/${id}`);
-  await page.locator(".row", { hasText: "line 20 of" }).waitFor();
+  // Which one is on show depends on how soon the page is there: it follows the end.
+  await page.locator(".row", { hasText: "of 2000" }).first().waitFor();
   await page.context().setOffline(true);
   await page.evaluate(() => dispatchEvent(new Event("online"))); // a wake-up into no network
   await page.getByText("Disconnected").waitFor();
