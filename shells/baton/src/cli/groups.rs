@@ -1,4 +1,6 @@
 //! Groups of options that several commands share. What an option means stands here once, however many commands have it.
+// What documents an option is its help, and a terminal shows it as it stands.
+#![allow(rustdoc::bare_urls)]
 
 use crate::values::{
     Origin, Secretive, Words, address, brokers, count, duration, line_size, name, origin, retention, size, words,
@@ -78,7 +80,7 @@ pub struct Access {
     /// agents, and read what they print. For containers and private networks, behind a proxy that checks who calls
     #[arg(long, env = "BATON_TRUST_NETWORK", hide_env = true, value_parser = BoolishValueParser::new())]
     pub trust_network: bool,
-    /// Web pages of this origin may call, beside the server's own: `https://tools.example`; may be repeated
+    /// Web pages of this origin may call, beside the server's own: https://tools.example; may be repeated
     #[arg(long, value_name = "ORIGIN", env = "BATON_ALLOWED_ORIGIN", hide_env = true, value_delimiter = ',', value_parser = origin)]
     pub allowed_origin: Vec<Origin>,
     /// The Host that a proxy on this machine sends, where --listen is on this machine only; may be repeated
