@@ -3,6 +3,7 @@
 use crate::id::TaskId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 
 /// A process to be made: one attempt of one task.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,6 +57,26 @@ pub struct Exit {
     pub status: ExitStatus,
     /// Something of it still lived, or held its output open, and was killed.
     pub survivors_killed: bool,
+    /// What all of it used, where the kernel said so.
+    pub usage: Option<Usage>,
+    /// The kernel ended something of it because it had no more memory.
+    pub out_of_memory: bool,
+}
+
+/// What a process used, with everything that it forked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time of processors, of the user's and of the kernel's side.
+    pub cpu: Duration,
+    /// The most memory that was resident at once, in bytes.
+    pub peak_memory: u64,
+}
+
+impl Exit {
+    /// How it ended, with nothing more known.
+    pub const fn of(status: ExitStatus) -> Self {
+        Self { status, survivors_killed: false, usage: None, out_of_memory: false }
+    }
 }
 
 /// What the kernel says of a process that ended.

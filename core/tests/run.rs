@@ -90,7 +90,7 @@ fn parse_time(text: &str) -> Duration {
 
 fn parse_input(what: &str) -> Input {
     let (verb, rest) = what.split_once(' ').unwrap_or((what, ""));
-    let exit = |status| Input::Exited(Exit { status, survivors_killed: false });
+    let exit = |status| Input::Exited(Exit::of(status));
     match verb {
         "counted" => Input::Counted,
         "fetched" => Input::Fetched(Ok(Project::from_json(br#"{"env": {"A": "1"}}"#).unwrap())),

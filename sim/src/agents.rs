@@ -271,7 +271,7 @@ impl Body {
         shared.journal.note(shared.name, Event::Gone { task, attempt, status, by_itself });
         self.machine.state().processes.remove(&number);
         self.machine.remove_files(&self.attempt);
-        exit.send_replace(Some(Exit { status, survivors_killed: self.child.is_some() }));
+        exit.send_replace(Some(Exit { survivors_killed: self.child.is_some(), ..Exit::of(status) }));
         shared.gone.send_replace(());
     }
 

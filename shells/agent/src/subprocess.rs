@@ -210,7 +210,7 @@ impl Subprocess {
             if closed || !in_time {
                 return match last.ended {
                     Ended::ByItself { status, survivors } => {
-                        ProcessEvent::Exited(Exit { status, survivors_killed: survivors || !closed })
+                        ProcessEvent::Exited(Exit { survivors_killed: survivors || !closed, ..Exit::of(status) })
                     }
                     Ended::Lost => ProcessEvent::Lost,
                 };

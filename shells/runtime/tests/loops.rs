@@ -61,7 +61,7 @@ impl Process for CountedProcess {
         if self.agents.silent {
             self.signalled.notified().await;
         }
-        ProcessEvent::Exited(Exit { status: ExitStatus::Code(0), survivors_killed: false })
+        ProcessEvent::Exited(Exit::of(ExitStatus::Code(0)))
     }
 
     fn signal(&mut self, _: Signal) {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// After this long what should have happened won't happen any more.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-pub const WELL: Exit = Exit { status: ExitStatus::Code(0), survivors_killed: false };
+pub const WELL: Exit = Exit::of(ExitStatus::Code(0));
 
 pub const FIXTURE: &str = env!("CARGO_BIN_EXE_baton-agent-fixture");
 
