@@ -9,6 +9,7 @@ pub mod json;
 pub mod ledger;
 pub mod lines;
 pub mod log;
+pub mod presence;
 pub mod problem;
 pub mod process;
 pub mod project;

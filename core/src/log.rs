@@ -5,7 +5,7 @@ use crate::time::Timestamp;
 use bytes::Bytes;
 use std::fmt;
 
-/// The four topics. What each holds is in [`crate::record`].
+/// The topics. What each holds is in [`crate::record`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
     /// What clients submitted.
@@ -16,11 +16,13 @@ pub enum Topic {
     Control,
     /// Tasks that failed for good, and records that could not be read.
     DeadLetters,
+    /// What processes say of themselves: [`crate::presence`].
+    Presence,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Tasks, Self::Progress, Self::Control, Self::DeadLetters];
+    pub const ALL: [Self; 5] = [Self::Tasks, Self::Progress, Self::Control, Self::DeadLetters, Self::Presence];
 
     /// The name on the log, before any prefix.
     pub const fn name(self) -> &'static str {
@@ -29,6 +31,7 @@ impl Topic {
             Self::Progress => "task-progress",
             Self::Control => "task-control",
             Self::DeadLetters => "tasks-dlq",
+            Self::Presence => "task-presence",
         }
     }
 }

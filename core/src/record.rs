@@ -21,6 +21,11 @@ impl Unreadable {
         Self("its key is not its task's id".into())
     }
 
+    /// The record has so many bytes, and none of its kind has.
+    pub fn too_long(bytes: usize) -> Self {
+        Self(format!("it has {bytes} bytes, more than any record of its kind"))
+    }
+
     /// The record's key can't be an id.
     pub fn bad_key(why: &impl std::fmt::Display) -> Self {
         Self(format!("its key {why}"))
@@ -32,14 +37,14 @@ impl Unreadable {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, Unreadable> {
+pub(crate) fn read<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, Unreadable> {
     if value.is_empty() {
         return Err(Unreadable("the record is empty".into()));
     }
     serde_json::from_slice(value).map_err(|e| Unreadable(e.to_string()))
 }
 
-fn write(record: &impl Serialize) -> Vec<u8> {
+pub(crate) fn write(record: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(record).expect("records have string keys and no failing serializer")
 }
 

@@ -4,7 +4,8 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { defineConfig, type Plugin } from "vite";
+import type { Plugin } from "vite";
+import { defineConfig } from "vitest/config";
 
 /** The most that the page may weigh gzipped, in bytes: it must be there at once on a slow line, too. */
 const MOST_GZIPPED = 60 * 1024;
@@ -32,5 +33,7 @@ function gzipped(): Plugin {
 export default defineConfig({
   plugins: [gzipped()],
   build: { target: "es2023", assetsInlineLimit: 0, modulePreload: { polyfill: false }, reportCompressedSize: false },
-  server: { proxy: { "^/(tasks|types)": { target: "http://127.0.0.1:8000", ws: true } } },
+  // How long they take is not what these tests say: machines may have much else to do.
+  test: { testTimeout: 60_000 },
+  server: { proxy: { "^/(tasks|types|cluster|dead-letters)": { target: "http://127.0.0.1:8000", ws: true } } },
 });

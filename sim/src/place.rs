@@ -3,6 +3,7 @@
 use crate::event::{Event, Node};
 use crate::journal::Journal;
 use crate::life::Life;
+use baton_core::presence::{Identity, Role};
 use baton_core::time::Timestamp;
 use baton_runtime::ports::World;
 use baton_runtime::worker::Shutdown;
@@ -57,6 +58,13 @@ pub struct Start {
     pub later_version: bool,
     /// Whether it is told to go.
     pub shutdown: watch::Receiver<Shutdown>,
+}
+
+impl Start {
+    /// Who the process says that it is.
+    pub fn identity(&self, role: Role, name: &str) -> Identity {
+        Identity::new(role, name, self.world.random(), self.world.wall())
+    }
 }
 
 /// See the module's words. Clones are the same place.

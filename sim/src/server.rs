@@ -3,6 +3,7 @@
 
 use baton_core::hub::{Format, HubConfig};
 use baton_core::id::{TaskId, UpdateId};
+use baton_core::presence::Identity;
 use baton_core::problem::Problem;
 use baton_core::types::TaskTypes;
 use baton_runtime::api::{Api, Next};
@@ -70,10 +71,22 @@ pub fn address(api: u8) -> SocketAddr {
 }
 
 /// One API replica, for as long as its process lives.
-pub async fn serve<L: Log, W: World>(number: u8, log: L, world: W, config: HubConfig) {
+pub async fn serve<L: Log, W: World>(number: u8, log: L, world: W, config: HubConfig, identity: Option<Identity>) {
     let api = Api::new(log, world, TaskTypes::default(), config);
     let running = api.clone();
-    tokio::spawn(async move { running.run().await });
+    tokio::spawn(async move {
+        let attended = async {
+            match identity {
+                Some(identity) => running.attend(identity).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = running.run() => {}
+            _ = attended => {}
+        }
+    });
     let endpoint = Endpoint::bind(address(number)).await.expect("the address is free");
     while let Ok((sender, mut receiver, _)) = endpoint.accept1().await {
         let api = api.clone();

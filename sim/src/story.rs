@@ -5,6 +5,7 @@ use crate::oracle::Violation;
 use baton_core::id::TaskId;
 use baton_core::ledger::Ledger;
 use baton_core::log::{Offset, Partition, Topic};
+use baton_core::presence::Presence;
 use baton_core::record::{ControlRecord, DeadLetter, ProgressRecord, TaskRecord};
 use std::collections::BTreeMap;
 
@@ -130,6 +131,7 @@ fn owner(record: &Logged) -> Option<TaskId> {
         Topic::Progress => ProgressRecord::read(&record.value).ok()?.task_id.parse().ok(),
         Topic::Control => ControlRecord::read(&record.value).ok().map(|control| control.task_id),
         Topic::DeadLetters => DeadLetter::read(&record.value).ok()?.task_id,
+        Topic::Presence => Presence::read(&record.value).ok().map(|said| said.identity.id),
     }
 }
 
@@ -181,6 +183,7 @@ fn record_words(record: &Logged) -> String {
         Topic::Tasks => TaskRecord::read(&record.value).ok().map(|_| String::new()),
         Topic::Control => ControlRecord::read(&record.value).ok().map(|_| "STOP".to_owned()),
         Topic::DeadLetters => DeadLetter::read(&record.value).ok().map(|letter| quoted(&letter.reason)),
+        Topic::Presence => Presence::read(&record.value).ok().map(|_| "is there".to_owned()),
         Topic::Progress => ProgressRecord::read(&record.value).ok().map(|update| {
             let number = |n: Option<String>| n.unwrap_or_else(|| "?".to_owned());
             let (attempt, seq) =

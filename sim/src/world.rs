@@ -18,6 +18,7 @@ use crate::server;
 use baton_core::hub::HubConfig;
 use baton_core::id::TaskId;
 use baton_core::log::{Batch, Topic};
+use baton_core::presence::Role;
 use baton_core::worker::WorkerConfig;
 use baton_runtime::ports::{Durability, Log as _};
 use baton_runtime::worker::{self, Membership};
@@ -117,7 +118,8 @@ impl Stage {
                 max_queued: stage.plan.max_queued,
                 ..HubConfig::default()
             };
-            let api = ApiProcess { number, user: stage.user(Node::Api(number)), config };
+            let attends = stage.plan.attend();
+            let api = ApiProcess { number, user: stage.user(Node::Api(number)), config, attends };
             stage.put(Node::Api(number), server::address(number).ip(), move |start| api.clone().run(start));
         }
         let projects = SimProjects::default();
@@ -131,6 +133,7 @@ impl Stage {
                 projects: projects.clone(),
                 slots: stage.plan.slots,
                 seed: stage.plan.seed,
+                attends: stage.plan.attend(),
             };
             stage.machines.insert(node, machine);
             stage.put(node, [10, 0, 3, number + 1].into(), move |start| process.clone().run(start));
@@ -286,12 +289,14 @@ struct ApiProcess {
     number: u8,
     user: User,
     config: HubConfig,
+    attends: bool,
 }
 
 impl ApiProcess {
     async fn run(self, start: Start) {
         let log = self.user.log(&start, None).await;
-        server::serve(self.number, log, start.world, self.config).await;
+        let identity = self.attends.then(|| start.identity(Role::Api, &self.user.node.to_string()));
+        server::serve(self.number, log, start.world, self.config, identity).await;
     }
 }
 
@@ -303,6 +308,7 @@ struct WorkerProcess {
     projects: SimProjects,
     slots: usize,
     seed: u64,
+    attends: bool,
 }
 
 impl WorkerProcess {
@@ -317,7 +323,8 @@ impl WorkerProcess {
             seed: self.seed,
             ..WorkerConfig::default()
         };
-        let membership = Membership { name: node.to_string(), ..Membership::default() };
+        let identity = self.attends.then(|| start.identity(Role::Worker, &node.to_string()));
+        let membership = Membership { name: node.to_string(), identity, ..Membership::default() };
         loop {
             let log = self.user.log(&start, self.name.clone()).await;
             let agents = self.machine.agents(start.life.clone());

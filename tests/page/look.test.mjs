@@ -39,6 +39,8 @@ const VIEWS = {
   list: ["/", ".list li:nth-child(7)"],
   "list-of-none": ["/?q=nothing-is-like-this", ".none"],
   new: ["/new", ".runs pre"],
+  cluster: ["/cluster", ".cluster .letters li"],
+  letters: ["/dead-letters", ".letters li"],
   running: ["running", ".row:nth-child(5)"],
   done: ["done", ".row.is-done"],
   chosen: ["done#L4-L6", ".row.is-chosen"],
@@ -72,7 +74,7 @@ for (const [look, options] of Object.entries(LOOKS)) {
       );
       assert.deepEqual(said, [], name);
       const wide = await page
-        .locator("html, .head, .about, .bar, .tasks, .new")
+        .locator("html, .head, .about, .bar, .tasks, .new, .cluster")
         .evaluateAll((elements) =>
           elements.filter((element) => element.scrollWidth > element.clientWidth).map((element) => element.className),
         );

@@ -5,18 +5,22 @@
 //! so there is no moment between them. A late or repeated input changes nothing.
 
 mod asked;
+mod cluster;
 mod history;
 mod letters;
 mod memory;
 mod needle;
+mod pulse;
 mod segment;
 mod task;
 mod totals;
 mod view;
 
+pub use cluster::{ClusterView, FORGOTTEN_AFTER, LOST_AFTER, MemberView, PartitionView};
 pub use history::{Place, Recall, Stretch};
 pub use letters::{LetterShown, LetterView, LettersPage, LettersQuery, MAX_LETTERS, Redrive, letter_at};
 pub use needle::{MAX_NEEDLE, Needle};
+pub use pulse::{Counts, PulseView, STEP, STEPS, StepView};
 pub use segment::{Filter, Format, Gauge, Origin, Segment};
 pub use totals::Overview;
 pub use view::{AttemptView, ListKey, ListQuery, MAX_PAGE, PAGE, Page, Status, TaskView};
@@ -29,8 +33,10 @@ use crate::redrive::LetterPlace;
 use crate::time::{Instant, Now, Timestamp};
 use asked::Asked;
 use baton_probe::{Mark, Mutant, hit, hit_if, is};
+use cluster::Cluster;
 use history::History;
 use letters::Letters;
+use pulse::Pulse;
 use segment::{SegmentBuilder, read_for};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -152,6 +158,8 @@ pub struct Hub {
     /// What must be read before it is [`Hub::ready`]. Dead letters need not be: who asks for them is told to wait.
     behind: BTreeSet<Topic>,
     letters: Letters,
+    cluster: Cluster,
+    pulse: Pulse,
     effects: VecDeque<Effect>,
 }
 
@@ -174,6 +182,8 @@ impl Hub {
             version: 0,
             behind: BTreeSet::from([Topic::Tasks, Topic::Progress, Topic::Control]),
             letters: Letters::default(),
+            cluster: Cluster::default(),
+            pulse: Pulse::default(),
             effects: VecDeque::new(),
         }
     }
@@ -187,11 +197,13 @@ impl Hub {
                 Topic::Progress => self.on_progress(&records, now),
                 Topic::Control => self.on_control(&records, now),
                 Topic::DeadLetters => self.on_letters(&records),
+                Topic::Presence => self.on_presence(&records),
             },
             Input::Skipped(Topic::Progress, partition) if !is(Mutant::SkipUntold) => {
                 self.tasks.values_mut().for_each(|task| task.history.skip(partition));
             }
-            Input::Skipped(..) => {}
+            // What processes said is news: whoever missed some hears of it soon.
+            Input::Skipped(..) | Input::CaughtUp(Topic::Presence) => {}
             Input::LetterGone(id, place) => self.on_letter_gone(&id, place),
             Input::CaughtUp(Topic::DeadLetters) => self.letters.caught_up(),
             Input::CaughtUp(topic) => {
@@ -359,6 +371,7 @@ impl Hub {
     }
 
     fn on_tasks(&mut self, records: &Delivered, now: Now) {
+        self.cluster.extend(records);
         for (index, value) in records.values.iter().enumerate() {
             let record = TaskRecord::read(value).and_then(|record| {
                 let key: &[u8] = &records.key;
@@ -387,6 +400,7 @@ impl Hub {
         self.by_submission.insert(listed);
         self.with_params.insert(place);
         self.queued += usize::from(waiting);
+        self.pulse.add(&Counts::TASK, logged_at);
         self.count(&id);
         self.weigh(&id);
         self.effects.push_back(Effect::Wake(id));
@@ -460,13 +474,14 @@ impl Hub {
         let (waiting, before) = (task.is_waiting() && task.asked.is_some(), task.history.filter());
         let open_place = task.ended.is_none().then(|| task.place_by_params());
         let mut builder = SegmentBuilder::new(before);
-        let mut read = 0;
+        let (mut read, mut counts) = (0, Counts::default());
         for value in values {
             let Ok(record) = read_for(id, &records.key, value) else { break };
             read += 1;
             if builder.push(&record, records.at) {
                 let position = task.history.len() + builder.len() - 1;
                 task.note(&record, builder.filter().last().unwrap_or_default(), position, records.at);
+                counts.note(record.kind.unwrap_or(Kind::Line));
             }
         }
         let filter = builder.filter();
@@ -477,9 +492,14 @@ impl Hub {
             let origin = Origin { partition: records.partition, from, to: from + read as u64, before };
             task.history.push(segment, origin, filter);
             let left_queue = waiting && !task.is_waiting();
+            let waited = task.started_at.filter(|_| left_queue).map(|at| at.since(task.listed.0));
             let ended_at = task.ended.as_ref().map(|end| end.at);
             let ended_place = open_place.filter(|_| ended_at.is_some()).map(|before| (before, task.place_by_params()));
             self.queued -= usize::from(left_queue);
+            self.pulse.add(&counts, records.at);
+            if let Some(waited) = waited {
+                self.pulse.waited(waited, records.at);
+            }
             self.count(id);
             self.resident.push_back((id.clone(), last_id));
             self.sweep();

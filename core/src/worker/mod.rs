@@ -7,6 +7,7 @@
 mod claim;
 mod records;
 mod seen;
+mod shown;
 
 pub use claim::{READ_AHEAD_BYTES, READ_AHEAD_TASKS};
 pub use records::Report;

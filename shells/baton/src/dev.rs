@@ -3,12 +3,14 @@
 
 use crate::cli::Dev;
 use crate::client::{example, screen};
+use crate::identity::identity;
 use crate::keeper;
 use crate::report::Failure;
 use crate::serving::{ServedApi, listen_for_api};
 use crate::signals::Signals;
 use crate::working::{Working, look_for, open_projects, read_types, worker_config};
 use baton_agent::Subprocesses;
+use baton_core::presence::Role;
 use baton_local::{LocalLog, Options as LogOptions};
 use baton_runtime::worker::Membership;
 use std::io::IsTerminal as _;
@@ -65,8 +67,8 @@ async fn start(options: &Dev) -> Result<Parts, Failure> {
     let listening = listen_for_api(&options.access).await?.with_agent(&options.agent.agent.0);
     let agents = Subprocesses::open(&keeper::options(options.data.join("runs"))).map_err(Failure::unreachable)?;
     let address = listening.address;
-    let api = ServedApi::start(log.clone(), listening, types.clone(), retention, &options.api);
-    let membership = Membership { retention, ..Membership::default() };
+    let api = ServedApi::start(log.clone(), listening, types.clone(), retention, &options.api, identity(Role::Api, ""));
+    let membership = Membership { retention, identity: Some(identity(Role::Worker, "")), ..Membership::default() };
     let config = worker_config(&options.agent, &options.work, types);
     let worker = Working::start(log, agents, projects, membership, config);
     greet(options, address);

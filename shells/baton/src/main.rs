@@ -4,6 +4,7 @@ mod cli;
 mod client;
 mod config;
 mod dev;
+mod identity;
 mod kafka;
 mod keeper;
 mod logging;

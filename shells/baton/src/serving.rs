@@ -5,6 +5,7 @@ use crate::cli::{Access, Api as ApiOptions};
 use crate::report::Failure;
 use axum::Router;
 use baton_core::hub::HubConfig;
+use baton_core::presence::Identity;
 use baton_core::types::TaskTypes;
 use baton_http::{Options, Shutdown};
 use baton_runtime::api::Api;
@@ -116,6 +117,7 @@ impl ServedApi {
         types: TaskTypes,
         retention: Duration,
         options: &ApiOptions,
+        identity: Identity,
     ) -> Self {
         let hub = HubConfig {
             history: options.history,
@@ -126,7 +128,13 @@ impl ServedApi {
         let api = Api::new(log, SystemWorld, types, hub);
         let reading = tokio::spawn({
             let api = api.clone();
-            async move { api.run().await }
+            async move {
+                tokio::select! {
+                    biased;
+                    error = api.run() => error,
+                    error = api.attend(identity) => error,
+                }
+            }
         });
         listening.options.max_watchers = options.max_watchers as usize;
         let shutdown = Shutdown::default();

@@ -2,11 +2,12 @@
 
 use crate::answer::{Refused, json, put, with_type};
 use crate::options::COME_BACK_AFTER;
+use crate::page;
 use crate::query::{Query, RedriveQuery};
 use crate::routes::Shell;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
 use baton_core::hub::LettersQuery;
 use baton_core::id::TaskId;
@@ -25,7 +26,11 @@ fn letter_id(path: Result<Path<String>, PathRejection>, uri: &Uri) -> Result<Tas
 pub async fn list<L: Log, W: World>(
     State(shell): State<Shell<L, W>>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
+    if page::is_wanted(&headers) {
+        return Ok(page::page().await);
+    }
     let query = Query::decode(query.as_deref())?;
     let page = shell.api.letters(&LettersQuery::read(query.fields())?)?;
     Ok(with_type(StatusCode::OK, "application/json", serde_json::to_vec(&page).expect("a page has string keys")))

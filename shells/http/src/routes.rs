@@ -74,6 +74,7 @@ pub fn router<L: Log, W: World>(api: Api<L, W>, options: &Options, shutdown: &Sh
         .route("/tasks/{id}/updates", get(updates))
         .route("/tasks/{id}/search", get(search))
         .route("/types", get(types))
+        .route("/cluster", get(cluster))
         .route("/new", get(page::page))
         .route("/assets/{file}", get(page::asset))
         .route("/dead-letters", get(letters::list))
@@ -215,6 +216,16 @@ async fn search<L: Log, W: World>(
 async fn types<L: Log, W: World>(State(shell): State<Shell<L, W>>) -> Response {
     let types = serde_json::to_vec(shell.api.types()).expect("a table has string keys");
     with_type(StatusCode::OK, "application/json", types)
+}
+
+async fn cluster<L: Log, W: World>(State(shell): State<Shell<L, W>>, headers: HeaderMap) -> Response {
+    if page::is_wanted(&headers) {
+        return page::page().await;
+    }
+    let cluster = serde_json::to_vec(&shell.api.cluster()).expect("a view has string keys");
+    let mut response = with_type(StatusCode::OK, "application/json", cluster);
+    put(&mut response, header::VARY, "accept");
+    response
 }
 
 async fn stop<L: Log, W: World>(

@@ -1,4 +1,4 @@
-//! The four topics on Kafka: their names, how they are made, and what of a topic that is there would break a promise.
+//! The topics on Kafka: their names, how they are made, and what of a topic that is there would break a promise.
 
 use crate::config::{ANSWERED_WITHIN, MAX_RECORD, NewTopics, Options};
 use crate::errors::{Heard, OpenError, is_final};
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 /// A record's worth of a large task, with what is around it.
 const LEAST_RECORD: i64 = 2 * 1024 * 1024;
+/// How long it is kept who was there: nobody asks for what is older than some minutes.
+const PRESENCE_RETENTION: Duration = Duration::from_hours(1);
 /// The worker looks a day back for ids.
 const LEAST_RETENTION: Duration = Duration::from_hours(24);
 
@@ -151,30 +153,35 @@ impl Cluster {
     }
 
     async fn create(&self, options: &Options, new: &NewTopics) -> Result<Vec<String>, OpenError> {
-        let names: Vec<String> = Topic::ALL.iter().map(|topic| options.prefixed(topic.name())).collect();
-        let missing: Vec<&String> = names.iter().filter(|name| !self.replication.contains_key(*name)).collect();
+        let names = Topic::ALL.map(|topic| (topic, options.prefixed(topic.name())));
+        let missing: Vec<&(Topic, String)> =
+            names.iter().filter(|(_, name)| !self.replication.contains_key(name)).collect();
         if missing.is_empty() {
             return Ok(Vec::new());
         }
         let copies = new.replication.unwrap_or_else(|| u16::try_from(self.brokers.clamp(1, 3)).unwrap_or(1));
         let min_insync = if copies >= 3 { "2" } else { "1" };
         let (retention, max_record) = (new.retention.as_millis().to_string(), MAX_RECORD.to_string());
+        let presence = PRESENCE_RETENTION.as_millis().to_string();
         let topics: Vec<NewTopic<'_>> = missing
             .iter()
-            .map(|name| {
+            .map(|(topic, name)| {
+                let kept = if *topic == Topic::Presence { &presence } else { &retention };
                 let partitions = i32::try_from(new.partitions).unwrap_or(i32::MAX);
-                NewTopic::new(name, partitions, TopicReplication::Fixed(i32::from(copies)))
+                let made = NewTopic::new(name, partitions, TopicReplication::Fixed(i32::from(copies)))
                     .set("cleanup.policy", "delete")
-                    .set("retention.ms", &retention)
+                    .set("retention.ms", kept)
                     .set("max.message.bytes", &max_record)
                     .set("min.insync.replicas", min_insync)
                     .set("unclean.leader.election.enable", "false")
                     // Of the broker: so that "since" means when the log took it.
-                    .set("message.timestamp.type", "LogAppendTime")
+                    .set("message.timestamp.type", "LogAppendTime");
+                // A segment goes as a whole, once it is closed: by size alone that would be after months.
+                if *topic == Topic::Presence { made.set("segment.ms", kept) } else { made }
             })
             .collect();
         let doing =
-            format!("make the topics {}", missing.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "));
+            format!("make the topics {}", missing.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", "));
         let wait =
             AdminOptions::new().operation_timeout(Some(ANSWERED_WITHIN)).request_timeout(Some(2 * ANSWERED_WITHIN));
         let results = self.admin.create_topics(&topics, &wait).await;
@@ -189,7 +196,7 @@ impl Cluster {
                 }
             }
         }
-        Ok(missing.into_iter().cloned().collect())
+        Ok(missing.into_iter().map(|(_, name)| name.clone()).collect())
     }
 
     async fn show(&self, options: &Options) -> Result<Vec<TopicShown>, OpenError> {
@@ -273,13 +280,15 @@ fn wrong(topic: Topic, name: &str, found: &Found, settings: &ConfigResource) -> 
             "cleanup.policy=delete",
         );
     }
-    if retention.is_some_and(|kept| kept < LEAST_RETENTION) {
+    if topic != Topic::Presence && retention.is_some_and(|kept| kept < LEAST_RETENTION) {
         add(
             "it keeps records for less than a day, for which ids and STOPs must be known".into(),
             "retention.ms=604800000",
         );
     }
-    if topic != Topic::Control && number(settings, "max.message.bytes").is_some_and(|most| most < LEAST_RECORD) {
+    if !matches!(topic, Topic::Control | Topic::Presence)
+        && number(settings, "max.message.bytes").is_some_and(|most| most < LEAST_RECORD)
+    {
         add("it takes no record of 2 MiB, and a large task is one".into(), &format!("max.message.bytes={MAX_RECORD}"));
     }
     if min_insync > replication {

@@ -2,7 +2,7 @@
 //!
 //! It must never let go of a task that some group has not committed yet, nor of the offsets that come next.
 
-use crate::limits::{RETENTION_BATCHES, RETENTION_INTERVAL, RETENTION_PAUSE};
+use crate::limits::{PRESENCE_KEPT, RETENTION_BATCHES, RETENTION_INTERVAL, RETENTION_PAUSE};
 use baton_core::log::{Offset, Topic};
 use baton_core::time::Timestamp;
 use rusqlite::{Connection, params};
@@ -48,7 +48,8 @@ impl Retention {
         let mut delete = connection.prepare_cached("DELETE FROM batches WHERE seq = ?1")?;
         let mut next = connection
             .prepare_cached("INSERT INTO offsets VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET next = excluded.next")?;
-        let (mut deleted, mut seq) = (0, self.seq);
+        let mut deleted = delete_presence(connection, now, next_offsets, partitions)?;
+        let mut seq = self.seq;
         for batch in batches.iter().take_while(|batch| batch.at < oldest) {
             seq = batch.seq;
             let partition = batch.partition as usize;
@@ -83,6 +84,29 @@ impl Retention {
         })?;
         rows.collect()
     }
+}
+
+/// Who was there is news, and old news soon.
+fn delete_presence(
+    connection: &Connection,
+    now: Timestamp,
+    next_offsets: &[Offset],
+    partitions: usize,
+) -> rusqlite::Result<usize> {
+    let topic = Topic::Presence as i64;
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM batches WHERE seq IN (SELECT seq FROM batches WHERE topic = ?1 AND at < ?2 LIMIT ?3)",
+    )?;
+    let deleted = delete.execute(params![topic, now.minus(PRESENCE_KEPT).as_millis(), RETENTION_BATCHES])?;
+    if deleted > 0 {
+        let mut next = connection
+            .prepare_cached("INSERT INTO offsets VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET next = excluded.next")?;
+        let first = Topic::Presence as usize * partitions;
+        for (partition, offset) in next_offsets[first..first + partitions].iter().enumerate() {
+            next.execute(params![topic, i64::try_from(partition).unwrap_or(i64::MAX), offset.cast_signed()])?;
+        }
+    }
+    Ok(deleted)
 }
 
 struct Candidate {

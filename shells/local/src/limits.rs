@@ -41,10 +41,13 @@ pub const RETENTION_PAUSE: Duration = Duration::from_millis(50);
 /// At most so long between two passes of the retention.
 pub const RETENTION_INTERVAL: Duration = Duration::from_mins(1);
 
+/// How long it is kept who was there, however long everything else is: nobody asks for what is older than some minutes.
+pub const PRESENCE_KEPT: Duration = Duration::from_hours(1);
+
 /// What is kept in memory of a topic for the readers that follow it closely.
 pub const fn recent_bytes(topic: Topic) -> usize {
     match topic {
         Topic::Progress => 8 << 20,
-        Topic::Tasks | Topic::Control | Topic::DeadLetters => 1 << 20,
+        Topic::Tasks | Topic::Control | Topic::DeadLetters | Topic::Presence => 1 << 20,
     }
 }

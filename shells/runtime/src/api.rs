@@ -8,10 +8,12 @@ use crate::patience::{Patience, until_there};
 use crate::ports::{Durability, Log, LogError, Tail, TailEvent, TailFrom, World};
 use crate::world::Clock;
 use baton_core::hub::{
-    Admission, Effect, Hub, HubConfig, Input, ListQuery, Page, Read, Recall, Segment, StopAdmission, Stretch, TaskView,
+    Admission, ClusterView, Effect, Hub, HubConfig, Input, ListQuery, Page, Read, Recall, Segment, StopAdmission,
+    Stretch, TaskView,
 };
 use baton_core::id::{TaskId, UpdateId};
 use baton_core::log::{Batch, Delivered, Topic, Values};
+use baton_core::presence::Identity;
 use baton_core::problem::Problem;
 use baton_core::record::{ControlRecord, ControlSignal, TaskRecord};
 use baton_core::submit::read_submission;
@@ -48,8 +50,8 @@ impl<L, W> Clone for Api<L, W> {
 }
 
 pub(crate) struct Shared<L, W> {
-    log: L,
-    clock: Clock<W>,
+    pub(crate) log: L,
+    pub(crate) clock: Clock<W>,
     types: TaskTypes,
     retention: Duration,
     hub: Mutex<Hub>,
@@ -88,6 +90,20 @@ impl<L: Log, W: World> Api<L, W> {
         }
     }
 
+    /// Takes part in the cluster, for ever: says that this replica is there, and hears of all others. Returns only when the log
+    /// has failed for good.
+    pub async fn attend(&self, identity: Identity) -> LogError {
+        let ended = tokio::select! {
+            biased;
+            never = self.shared.announce(identity) => match never {},
+            ended = self.shared.follow_presence() => ended,
+        };
+        match ended {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
     async fn follow(&self) -> Result<std::convert::Infallible, LogError> {
         let shared = &self.shared;
         let from = TailFrom::Time(shared.clock.world().wall().minus(shared.retention));
@@ -114,7 +130,7 @@ impl<L: Log, W: World> Api<L, W> {
                     let with = match topic {
                         Topic::Control => with_control,
                         Topic::Tasks => with_tasks,
-                        Topic::Progress | Topic::DeadLetters => with_progress,
+                        Topic::Progress | Topic::DeadLetters | Topic::Presence => with_progress,
                     };
                     with.note(error, topic.name())?;
                 }
@@ -234,6 +250,11 @@ impl<L: Log, W: World> Api<L, W> {
     /// A number that changes whenever a list may.
     pub fn version(&self) -> u64 {
         self.shared.hub().version()
+    }
+
+    /// The cluster, as far as it was heard of.
+    pub fn cluster(&self) -> ClusterView {
+        self.shared.hub().cluster(self.wall())
     }
 
     /// The tasks that are asked for. Before the log was read a list would be short without a word.
@@ -387,7 +408,7 @@ impl<L, W: World> Shared<L, W> {
     }
 
     /// What a tail gave.
-    fn take_in(&self, topic: Topic, event: TailEvent) {
+    pub(crate) fn take_in(&self, topic: Topic, event: TailEvent) {
         match event {
             TailEvent::Records(records) => records.into_iter().for_each(|r| self.handle(Input::Records(r))),
             TailEvent::Skipped(partition) => {

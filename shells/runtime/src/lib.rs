@@ -8,6 +8,7 @@ pub mod memory;
 mod patience;
 pub mod ports;
 pub mod positions;
+mod presence;
 mod run;
 pub mod worker;
 pub mod world;

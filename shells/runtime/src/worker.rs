@@ -5,9 +5,11 @@ use crate::patience::{Patience, until_there};
 use crate::ports::{
     Agents, GroupEvent, Log, LogError, Member, Projects, Step, StepError, Steps, Tail, TailEvent, TailFrom, World,
 };
+use crate::presence::Voice;
 use crate::run::{self, Ports};
 use crate::world::Clock;
 use baton_core::log::{Epoch, Partition, Topic};
+use baton_core::presence::Identity;
 use baton_core::run::{Ending, Input as RunInput, RunSpec};
 use baton_core::worker::{Effect, Input, RunId, Unstepped, Worker, WorkerConfig};
 use std::collections::BTreeMap;
@@ -43,6 +45,8 @@ pub struct Membership {
     pub lookback: Duration,
     /// How long STOPs are kept on the log.
     pub retention: Duration,
+    /// Who it says that it is, to those who look at the cluster; if it is to say so.
+    pub identity: Option<Identity>,
 }
 
 impl Default for Membership {
@@ -52,6 +56,7 @@ impl Default for Membership {
             name: "worker".into(),
             lookback: Duration::from_hours(24),
             retention: Duration::from_hours(7 * 24),
+            identity: None,
         }
     }
 }
@@ -79,6 +84,7 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
     let (answers, mut answered) = mpsc::channel(ANSWERS);
     let clock = Clock::new(world);
     let steps = member.steps();
+    let mut voice = membership.identity.map(|identity| Voice::new(log.clone(), identity));
     let ports = Ports { log, agents, projects, clock: clock.clone() };
     let mut hands = Hands { ports, steps, answers, runs: BTreeMap::new() };
     let mut worker = Worker::new(config);
@@ -88,7 +94,13 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
         while let Some(effect) = worker.poll() {
             match effect {
                 Effect::CatchUp => control.catch_up(),
-                Effect::Leave => return Ok(()),
+                Effect::Leave => {
+                    drop(member);
+                    if let Some(voice) = voice {
+                        voice.farewell(&clock).await;
+                    }
+                    return Ok(());
+                }
                 effect => hands.carry_out(effect, &mut member).await,
             }
         }
@@ -136,8 +148,21 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
                     continue;
                 }
             },
+            () = turn_of(voice.as_ref(), &clock) => {
+                if let Some(voice) = &mut voice {
+                    voice.speak(worker.doing(), &clock);
+                }
+                continue;
+            }
         };
         worker.handle(input, clock.now());
+    }
+}
+
+async fn turn_of<W: World>(voice: Option<&Voice>, clock: &Clock<W>) {
+    match voice {
+        Some(voice) => voice.turn(clock).await,
+        None => std::future::pending().await,
     }
 }
 

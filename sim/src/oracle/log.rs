@@ -88,6 +88,7 @@ impl Oracle {
                 self.on_letter(value);
                 What::Other
             }
+            Topic::Presence => What::Other,
         };
         let unseen = Unseen { key: key.clone(), value: value.clone(), what };
         let twice = self.unseen.insert((*topic, *partition, *offset), unseen);

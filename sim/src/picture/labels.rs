@@ -51,6 +51,7 @@ fn label_of(record: &Logged) -> String {
             |update| format!("{}-{} {}", update.attempt.unwrap_or(0), update.seq.unwrap_or(0), update.update),
         ),
         Topic::Control => "STOP".to_owned(),
+        Topic::Presence => "is there".to_owned(),
         Topic::DeadLetters => {
             DeadLetter::read(&record.value).map_or_else(|_| unread(), |letter| format!("† {}", letter.reason))
         }

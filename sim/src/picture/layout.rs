@@ -262,7 +262,7 @@ impl Layout {
                 let place = UpdateId { attempt: update.attempt.unwrap_or(1), seq: update.seq.unwrap_or(0) };
                 open.updates.entry((id, place)).or_insert(mark);
             }
-            Topic::DeadLetters => {}
+            Topic::DeadLetters | Topic::Presence => {}
         }
     }
 
@@ -333,6 +333,7 @@ fn class_of(event: &Event) -> Option<&'static str> {
             Topic::Progress => "update",
             Topic::Control => "stop",
             Topic::DeadLetters => "letter",
+            Topic::Presence => "note",
         },
         Event::Ledger { .. } => "ledger",
         Event::Claimed(..) | Event::Unclaimed(_) | Event::Leader(..) => "claim",

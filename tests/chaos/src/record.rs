@@ -1,4 +1,4 @@
-//! Reads the four topics back, as any consumer of committed records would. What it can't read it keeps, to be told.
+//! Reads the topics of tasks back, as any consumer of committed records would. What it can't read it keeps, to be told.
 
 use crate::Result;
 use crate::story::{At, Committed, Letter, Log, Submitted, Update};
@@ -17,7 +17,7 @@ const GROUP: &str = "baton-workers";
 /// How long brokers may be silent: they have just been restarted, perhaps.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Everything that is committed on the four topics.
+/// Everything that is committed on the topics of tasks.
 pub fn read(bootstrap: &str, prefix: &str) -> Result<Log> {
     let mut log = Log::default();
     let tasks = format!("{prefix}tasks");

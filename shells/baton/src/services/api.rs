@@ -1,11 +1,13 @@
 //! `baton api`: one of any number of replicas of the API on Kafka. It ends when watchers had time to go elsewhere.
 
 use crate::cli::ApiService;
+use crate::identity::identity;
 use crate::kafka;
 use crate::report::Failure;
 use crate::serving::{ServedApi, listen_for_api};
 use crate::signals::Signals;
 use crate::working::read_types;
+use baton_core::presence::Role;
 use baton_runtime::worker::Shutdown;
 use std::process::ExitCode;
 use tokio::time::{Instant, sleep_until};
@@ -19,7 +21,7 @@ pub async fn run(options: ApiService) -> Result<ExitCode, Failure> {
     let listening = listen_for_api(&options.access).await?;
     let log = kafka::open(&kafka).await?;
     let address = listening.address;
-    let mut api = ServedApi::start(log, listening, types, options.log.retention, &options.api);
+    let mut api = ServedApi::start(log, listening, types, options.log.retention, &options.api, identity(Role::Api, ""));
     tracing::info!(%address, kafka = kafka.brokers, prefix = kafka.topic_prefix, "listening");
     let ended = serve(&mut api, &mut signals, &options).await;
     api.close().await;

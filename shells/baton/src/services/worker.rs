@@ -1,6 +1,7 @@
 //! `baton worker`: one of a group of workers on Kafka. It ends when its runs have ended, or were handed back.
 
 use crate::cli::WorkerService;
+use crate::identity::identity;
 use crate::kafka;
 use crate::keeper;
 use crate::report::Failure;
@@ -9,6 +10,7 @@ use crate::signals::Signals;
 use crate::working::{Working, look_for, open_projects, read_types, worker_config};
 use axum::Router;
 use baton_agent::Subprocesses;
+use baton_core::presence::Role;
 use baton_runtime::worker::Membership;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -39,9 +41,11 @@ pub async fn run(options: WorkerService) -> Result<ExitCode, Failure> {
         "working"
     );
     look_for(&options.agent);
+    let name = options.name.unwrap_or_default();
     let membership = Membership {
         group: options.group,
-        name: options.name.unwrap_or_default(),
+        identity: Some(identity(Role::Worker, &name)),
+        name,
         retention: options.log.retention,
         ..Membership::default()
     };

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // all of it is tests
 
 mod calls;
+mod cluster;
 mod ending;
 mod letters;
 mod positions;

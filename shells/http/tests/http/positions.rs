@@ -99,7 +99,7 @@ async fn what_would_run_is_told_without_running_it() {
 async fn whoever_comes_with_a_browser_is_shown_the_page() {
     let served = served().await;
     let id = served.finished().await;
-    for path in ["/", "/tasks", &format!("/tasks/{id}"), "/tasks/unknown", "/new"] {
+    for path in ["/", "/tasks", &format!("/tasks/{id}"), "/tasks/unknown", "/new", "/cluster", "/dead-letters"] {
         let page = served.ask(&format!("GET {path}\nAccept: text/html,*/*;q=0.8")).await;
         assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")), "{path}");
         assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"), "{path}");

@@ -1,10 +1,13 @@
 // The addresses of the page: what each shows, and back. Addresses of tasks are those of the API, so either can be shared.
 
+import { type LetterFilters, readLetterFilters } from "./letters";
 import { type Filters, NO_FILTERS } from "./list";
 
 export type Route =
   | { name: "tasks"; filters: Filters }
   | { name: "new"; from: string }
+  | { name: "cluster" }
+  | { name: "letters"; filters: LetterFilters }
   | { name: "task"; id: string; lines: { from: number; to: number } | undefined }
   | { name: "nowhere"; path: string };
 
@@ -14,6 +17,10 @@ export function readRoute(url: URL): Route {
     return { name: "tasks", filters: readFilters(url.searchParams) };
   }
   if (segments.length === 1 && segments[0] === "new") return { name: "new", from: url.searchParams.get("from") ?? "" };
+  if (segments.length === 1 && segments[0] === "cluster") return { name: "cluster" };
+  if (segments.length === 1 && segments[0] === "dead-letters") {
+    return { name: "letters", filters: readLetterFilters(url.searchParams) };
+  }
   if (segments.length === 2 && segments[0] === "tasks" && segments[1] !== undefined) {
     return { name: "task", id: decoded(segments[1]), lines: readLines(url.hash) };
   }

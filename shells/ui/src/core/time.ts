@@ -12,6 +12,11 @@ export function duration(milliseconds: number): string {
   return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
+/** A duration that may be much less than a second. */
+export function brief(milliseconds: number): string {
+  return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : duration(milliseconds);
+}
+
 /** How long ago, roughly. */
 export function ago(at: number, now: number): string {
   const seconds = Math.max(0, now - at) / 1000;

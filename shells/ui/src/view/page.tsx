@@ -5,7 +5,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { readRoute } from "../core/route";
 import { go, useAddress, useKeys } from "../shell/hooks";
 import { readSettings, type Settings, writeSettings } from "../shell/settings";
+import { ClusterView } from "./cluster";
 import { Icon, type IconName } from "./icon";
+import { Letters } from "./letters";
 import { NewTask } from "./new";
 import { TaskView } from "./task";
 import { Tasks } from "./tasks";
@@ -47,6 +49,12 @@ export function Page() {
           <a href="/" aria-current={route.name === "tasks" ? "page" : undefined}>
             Tasks
           </a>
+          <a href="/cluster" aria-current={route.name === "cluster" ? "page" : undefined}>
+            Cluster
+          </a>
+          <a href="/dead-letters" aria-current={route.name === "letters" ? "page" : undefined}>
+            <span class="more">Dead </span>letters
+          </a>
         </nav>
         <span class="fill" />
         <button
@@ -58,7 +66,13 @@ export function Page() {
         >
           <Icon name={theme.icon} />
         </button>
-        <button type="button" class="quiet square" title="Keys (?)" aria-label="Keys" onClick={() => setHelping(true)}>
+        <button
+          type="button"
+          class="quiet square keys"
+          title="Keys (?)"
+          aria-label="Keys"
+          onClick={() => setHelping(true)}
+        >
           <Icon name="help" />
         </button>
         <a class="button main" href="/new" title="New task (c)">
@@ -72,6 +86,8 @@ export function Page() {
         {route.name === "task" && (
           <TaskView key={route.id} id={route.id} lines={route.lines} settings={settings} choose={choose} />
         )}
+        {route.name === "cluster" && <ClusterView />}
+        {route.name === "letters" && <Letters filters={route.filters} />}
         {route.name === "nowhere" && (
           <main class="note">
             <h1>There is nothing here</h1>
