@@ -8,10 +8,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long a process may take until it handles signals: until then SIGTERM ends it as it ends any.
-const YOUTH: Duration = Duration::from_secs(2);
 
 /// A process that can be killed, frozen and started again.
 pub struct Actor {
@@ -21,8 +17,7 @@ pub struct Actor {
     pub is_api: bool,
     log: PathBuf,
     command: Box<dyn Fn() -> Command + Send + Sync>,
-    /// And since when it lives.
-    child: Mutex<Option<(Child, Instant)>>,
+    child: Mutex<Option<Child>>,
     over: Arc<AtomicBool>,
 }
 
@@ -51,19 +46,19 @@ impl Actor {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
             let spawned = baton_broker::spawn(command, Signal::KILL);
             let spawned = spawned.map_err(|error| format!("could not start {}: {error}", self.name))?;
-            *child = Some((spawned, Instant::now()));
+            *child = Some(spawned);
         }
         Ok(())
     }
 
     /// Its number, if it lives.
     pub fn pid(&self) -> Option<u32> {
-        self.child().as_ref().map(|(child, _)| child.id())
+        self.child().as_ref().map(Child::id)
     }
 
     /// SIGKILL, and waits until it is gone. Nothing, if it does not live.
     pub fn kill(&self) {
-        if let Some((mut child, _)) = self.child().take() {
+        if let Some(mut child) = self.child().take() {
             // Both fail only for a child that has been waited for.
             let _ = child.kill();
             let _ = child.wait();
@@ -72,26 +67,55 @@ impl Actor {
 
     /// Sends a signal. Nothing, if it does not live.
     pub fn signal(&self, signal: Signal) {
-        if let Some((child, _)) = self.child().as_ref() {
+        if let Some(child) = self.child().as_ref() {
             // It may have ended, and not been waited for.
             let _ = rustix::process::kill_process(Pid::from_child(child), signal);
         }
     }
 
-    /// Whether it lives, and has lived for so short that it may not have heard of signals yet.
+    /// Whether it lives, and SIGTERM would end it as it ends any process: it has just begun.
     pub fn is_young(&self) -> bool {
-        self.child().as_ref().is_some_and(|(_, since)| since.elapsed() < YOUTH)
+        self.pid().is_some_and(|pid| !handles(pid, Signal::TERM))
     }
 
     /// How it ended, if it has, once: then it does not live.
     pub fn ended(&self) -> Option<ExitStatus> {
         let mut child = self.child();
-        let status = child.as_mut()?.0.try_wait().ok()??;
+        let status = child.as_mut()?.try_wait().ok()??;
         *child = None;
         Some(status)
     }
 
-    fn child(&self) -> MutexGuard<'_, Option<(Child, Instant)>> {
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a process handles a signal itself, by the set of those that it catches.
+fn handles(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
+    caught >> (signal.as_raw() - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead as _, BufReader};
+
+    #[test]
+    fn a_process_is_young_until_it_handles_sigterm() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "read -r _; trap : TERM; echo handled; read -r _"]);
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        assert!(!handles(shell.id(), Signal::TERM));
+        std::io::Write::write_all(shell.stdin.as_mut().unwrap(), b"\n").unwrap();
+        let mut said = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert!(handles(shell.id(), Signal::TERM));
+        assert!(!handles(shell.id(), Signal::HUP));
+        shell.kill().unwrap();
+        shell.wait().unwrap();
     }
 }
