@@ -5,13 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a harness fails by panicking")]
 
 mod chance;
+mod foreign;
 mod on_kafka;
 mod projects;
 mod server;
 mod watcher;
 
 pub use chance::Chance;
-pub use on_kafka::OnKafka;
+pub use foreign::{ForeignProducer, Place, read_all};
+pub use on_kafka::{OnKafka, PARTITIONS};
 pub use projects::{Answer, ProjectsApi};
 pub use server::{Baton, Finished, Service, Setup, baton, binary, command, fixture, free_port, root};
 pub use watcher::{Frames, assert_whole, events, follow, frames, json_frames, texts};

@@ -138,7 +138,16 @@ impl Baton {
         });
         let url = match setup.service {
             Service::Worker => String::new(),
-            Service::Dev | Service::Api => until("the address that was bound", async || address(&logs)).await,
+            Service::Dev | Service::Api => {
+                let child = std::cell::RefCell::new(&mut child);
+                until("the address that was bound", async || {
+                    if let Some(status) = child.borrow_mut().try_wait().unwrap() {
+                        panic!("it ended with {status} and does not listen: {:#?}", logs.lock().unwrap());
+                    }
+                    address(&logs)
+                })
+                .await
+            }
         };
         let client = Client::builder().timeout(PATIENCE).build().unwrap();
         Self { child, dir, setup, killed: false, logs, url, client }
@@ -256,7 +265,9 @@ impl Baton {
     /// A new process on the same directory, with the same options. The old one must have ended.
     pub async fn restart(self) -> Self {
         let baton = self.restart_unready().await;
-        baton.until_ready().await;
+        if baton.setup.service != Service::Worker {
+            baton.until_ready().await;
+        }
         baton
     }
 
@@ -288,6 +299,16 @@ impl Baton {
         let runs =
             fs::read_dir(self.dir.path().join("data/runs")).into_iter().flatten().flatten().map(|entry| entry.path());
         processes.filter(marked).chain(runs).map(|path| path.display().to_string()).collect()
+    }
+
+    /// Waits for the misbehaving agent of its one run, and gives its process id.
+    pub async fn agents_pid(&self) -> u32 {
+        let agent = |path: &String| {
+            let pid = path.strip_prefix("/proc/")?.parse().ok()?;
+            let said = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            said.contains("misbehave.py").then_some(pid)
+        };
+        until("the agent", async || self.leftovers().iter().find_map(agent)).await
     }
 
     /// Whether a process of its runs lives that knows itself by this number: it may have a namespace of its own.

@@ -42,8 +42,13 @@ impl Frames {
 
     /// The next text frame; `None` once it is closed.
     pub async fn next(&mut self) -> Option<String> {
+        timeout(PATIENCE, self.next_whenever()).await.expect("a frame in time")
+    }
+
+    /// The same, however long it takes.
+    pub async fn next_whenever(&mut self) -> Option<String> {
         loop {
-            match timeout(PATIENCE, self.socket.next()).await.expect("a frame in time")? {
+            match self.socket.next().await? {
                 Ok(Message::Text(text)) => return Some(text.to_string()),
                 Ok(Message::Close(frame)) => self.closed = frame.map(|frame| CloseCode::into(frame.code)),
                 Ok(_) => {}

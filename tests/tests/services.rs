@@ -4,16 +4,6 @@
 use baton_tests::{Baton, Frames, OnKafka, assert_whole, frames, json_frames, lives, texts, until};
 use serde_json::{Value, json};
 
-/// The agent's process id, which the fixture's silent agent says first.
-async fn agents_pid(worker: &Baton) -> u32 {
-    let agent = |path: &String| {
-        let pid = path.strip_prefix("/proc/")?.parse().ok()?;
-        let said = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        said.contains("misbehave.py").then_some(pid)
-    };
-    until("the agent", async || worker.leftovers().iter().find_map(agent)).await
-}
-
 #[tokio::test]
 async fn what_one_api_took_another_shows_and_stops_and_a_late_one_knows_from_the_beginning() {
     let kafka = OnKafka::new().await;
@@ -93,7 +83,7 @@ async fn a_killed_workers_task_is_attempted_again_elsewhere() {
     let kafka = OnKafka::new().await;
     let api = kafka.api().await;
     let (id, mut victim, _heir) = begun(&kafka, &api).await;
-    let agent = agents_pid(&victim).await;
+    let agent = victim.agents_pid().await;
     victim.kill();
     until("the agent to be dead", async || (!lives(agent)).then_some(())).await;
     second_attempt_is_the_only_other(&api, &id).await;
@@ -104,10 +94,25 @@ async fn a_frozen_workers_agent_is_dead_before_the_task_is_attempted_elsewhere()
     let kafka = OnKafka::new().await;
     let api = kafka.api().await;
     let (id, frozen, heir) = begun(&kafka, &api).await;
-    let agent = agents_pid(&frozen).await;
+    let agent = frozen.agents_pid().await;
     frozen.signal("STOP");
-    agents_pid(&heir).await;
+    heir.agents_pid().await;
     assert!(!lives(agent), "two processes of one task live");
     frozen.signal("CONT");
     second_attempt_is_the_only_other(&api, &id).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_back_under_its_name_waits_for_no_session_to_end() {
+    let kafka = OnKafka::new().await;
+    // Longer than this test waits for anything.
+    let flags = ["--name", "named", "--session-timeout", "5m"];
+    let (api, mut worker) = tokio::join!(kafka.api(), kafka.worker(&flags));
+    let id = api.submit("silent", json!({})).await;
+    api.until_task(&id, "last_update", "ready").await;
+    let agent = worker.agents_pid().await;
+    worker.kill();
+    let _back = worker.restart().await;
+    second_attempt_is_the_only_other(&api, &id).await;
+    assert!(!lives(agent));
 }

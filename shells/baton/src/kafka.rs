@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// What every variable begins with that is a setting.
 const VARIABLE: &str = "BATON_KAFKA_";
-/// The variable of an option that is no setting.
-const CONFIG_FILE: &str = "CONFIG_FILE";
+/// The variables of options that are no settings.
+const OPTIONS: [&str; 2] = ["CONFIG_FILE", "TOKEN_FILE"];
 /// Variables that Kubernetes sets in every pod beside a service that is called `baton-kafka`. No setting begins like that.
 const OF_KUBERNETES: [&str; 2] = ["SERVICE_", "PORT"];
 /// The session timeout where no member of a group is spoken of.
@@ -31,6 +31,7 @@ pub fn options(kafka: &Kafka, log: &Log, create: bool, session_timeout: Duration
         brokers: kafka.kafka.clone(),
         topic_prefix: kafka.topic_prefix.clone().unwrap_or_default(),
         config: settings(kafka.kafka_config_file.as_deref(), variables, &kafka.kafka_config)?,
+        token_file: kafka.kafka_token_file.clone(),
         session_timeout,
         create: create.then_some(new),
     })
@@ -85,7 +86,7 @@ fn read<'a>(lines: impl Iterator<Item = (String, &'a str)>) -> Result<BTreeMap<S
 
 /// The setting that a variable gives: `BATON_KAFKA_SASL_PASSWORD` is `sasl.password`, and `__` stands for `_`.
 fn of_variable(name: &str) -> Option<String> {
-    let rest = name.strip_prefix(VARIABLE).filter(|rest| !rest.is_empty() && *rest != CONFIG_FILE)?;
+    let rest = name.strip_prefix(VARIABLE).filter(|rest| !rest.is_empty() && !OPTIONS.contains(rest))?;
     if OF_KUBERNETES.iter().any(|prefix| rest.starts_with(prefix)) {
         return None;
     }
@@ -124,6 +125,7 @@ mod tests {
             ("BATON_KAFKA", None),
             ("BATON_KAFKA_", None),
             ("BATON_KAFKA_CONFIG_FILE", None),
+            ("BATON_KAFKA_TOKEN_FILE", None),
             ("BATON_KAFKA_SERVICE_HOST", None),
             ("BATON_KAFKA_PORT_9092_TCP_ADDR", None),
             ("KAFKA_HOME", None),

@@ -5,7 +5,7 @@ use crate::config::Options;
 use crate::errors::{Heard, away, plain};
 use baton_core::log::{Batch, Offset, Partition, Topic, partition_of};
 use baton_runtime::ports::LogError;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
@@ -58,8 +58,9 @@ pub struct Producer {
 }
 
 impl Producer {
-    pub fn new(config: &ClientConfig, topics: &Topics, heard: Heard) -> Result<Self, KafkaError> {
-        let client = config.create_with_context(Acks(heard))?;
+    pub fn new(config: &ClientConfig, topics: &Topics, heard: &Heard) -> Result<Self, KafkaError> {
+        let client: ThreadedProducer<Acks> = config.create_with_context(Acks(heard.clone()))?;
+        heard.log_in(client.client());
         let order = Topic::ALL.map(|topic| (0..topics.partitions(topic)).map(|_| Mutex::default()).collect());
         Ok(Self { client, topics: topics.clone(), order })
     }
@@ -116,6 +117,12 @@ impl Producer {
 pub struct Acks(Heard);
 
 impl ClientContext for Acks {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.0.token()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.0.log(level, facility, message);
     }
@@ -199,7 +206,7 @@ pub struct Appender {
 
 impl Appender {
     pub fn new(options: &Options, topics: &Topics) -> Result<Self, KafkaError> {
-        let producer = Arc::new(Producer::new(&options.producer(), topics, Heard::default())?);
+        let producer = Arc::new(Producer::new(&options.producer(), topics, &options.heard())?);
         Ok(Self {
             options: options.clone(),
             topics: topics.clone(),
@@ -242,7 +249,7 @@ impl Appender {
         let mut producer = lock(&self.producer);
         if let Some(why) = producer.broken() {
             tracing::warn!(why, "the producer broke; another takes its place");
-            let fresh = Producer::new(&self.options.producer(), &self.topics, Heard::default());
+            let fresh = Producer::new(&self.options.producer(), &self.topics, &self.options.heard());
             *producer = Arc::new(fresh.map_err(|error| LogError::Unavailable(plain(&error)))?);
         }
         Ok(producer.clone())

@@ -2,10 +2,12 @@
 //! on: that is refused.
 
 use crate::errors::{Heard, OpenError, plain};
+use crate::token::Tokens;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings that Baton's guarantees rest on, by the names that librdkafka knows them by.
@@ -54,6 +56,8 @@ pub struct Options {
     pub topic_prefix: String,
     /// Any setting of librdkafka: security above all.
     pub config: BTreeMap<String, String>,
+    /// A file with the token to log in with, a JWT, that whoever issues it keeps fresh: SASL's OAUTHBEARER.
+    pub token_file: Option<PathBuf>,
     /// After how long without a word a worker counts as dead. The brokers take 6 s at least, unless told otherwise.
     pub session_timeout: Duration,
     /// How missing topics are made; `None`: they are not.
@@ -85,6 +89,7 @@ impl Default for Options {
             brokers: "127.0.0.1:9092".into(),
             topic_prefix: String::new(),
             config: BTreeMap::new(),
+            token_file: None,
             session_timeout: Duration::from_secs(6),
             create: Some(NewTopics::default()),
         }
@@ -104,12 +109,36 @@ impl Options {
             };
             return Err(OpenError::Setting(format!("{name}: {why}")));
         }
-        let made = self.reader().create_with_context::<_, BaseConsumer<Heard>>(Heard::default());
+        self.check_login()?;
+        let made = self.reader().create_with_context::<_, BaseConsumer<Heard>>(self.heard());
         made.map(drop).map_err(|error| match error {
             // Its value may be a secret.
             KafkaError::ClientConfig(..) => OpenError::Setting(plain(&error)),
             error => OpenError::Other { doing: "make a client of Kafka".into(), why: plain(&error) },
         })
+    }
+
+    /// Refuses settings that leave OAUTHBEARER without a token, or a token without OAUTHBEARER; and a token that is of no use.
+    fn check_login(&self) -> Result<(), OpenError> {
+        let given = |name: &str| self.config.get(name).map(|value| value.to_ascii_uppercase());
+        let mechanism = given("sasl.mechanism").or_else(|| given("sasl.mechanisms"));
+        let with_tokens = mechanism.as_deref() == Some("OAUTHBEARER");
+        let Some(file) = &self.token_file else {
+            let missing = || OpenError::Setting("sasl.mechanism: OAUTHBEARER needs --kafka-token-file".into());
+            return if with_tokens { Err(missing()) } else { Ok(()) };
+        };
+        if mechanism.is_some() && !with_tokens {
+            return Err(OpenError::Setting("sasl.mechanism: --kafka-token-file needs OAUTHBEARER".into()));
+        }
+        if given("security.protocol").is_some_and(|protocol| !protocol.starts_with("SASL_")) {
+            return Err(OpenError::Setting("security.protocol: --kafka-token-file needs sasl_ssl".into()));
+        }
+        Tokens::new(file.clone()).read().map(drop).map_err(OpenError::Token)
+    }
+
+    /// The context of a new client.
+    pub(crate) fn heard(&self) -> Heard {
+        Heard::new(self.token_file.clone().map(Tokens::new))
     }
 
     /// A topic or a group by its full name.
@@ -128,6 +157,9 @@ impl Options {
             .set("reconnect.backoff.max.ms", "1000")
             .set("socket.nagle.disable", "true")
             .set("socket.timeout.ms", "10000");
+        if self.token_file.is_some() {
+            config.set("security.protocol", "sasl_ssl").set("sasl.mechanism", "OAUTHBEARER");
+        }
         for (name, value) in &self.config {
             config.set(name, value);
         }

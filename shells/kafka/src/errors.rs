@@ -1,8 +1,9 @@
 //! What goes wrong with Kafka, in words that say what it was and what to do; and what a client said of itself meanwhile, as its
 //! errors alone don't tell a wrong password from a broker that is down. It must never show a secret.
 
+use crate::token::Tokens;
 use baton_runtime::ports::LogError;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{Client, ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -43,6 +44,9 @@ pub enum OpenError {
         /// What the broker says.
         why: String,
     },
+    /// No token to log in with.
+    #[error("{0}")]
+    Token(String),
     /// A setting that librdkafka does not take.
     #[error("--kafka-config {0}")]
     Setting(String),
@@ -153,17 +157,44 @@ pub(crate) fn away(doing: &str, error: &KafkaError) -> LogError {
     LogError::Unavailable(format!("could not {doing}: {}", plain(error)))
 }
 
-/// What a client said of itself last. Clones are the same.
-#[derive(Clone, Default)]
-pub(crate) struct Heard(Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>);
+/// What a client said of itself last, and the tokens that it logs in with, if it does. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Heard {
+    last: Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>,
+    tokens: Option<Tokens>,
+}
 
 impl Heard {
+    pub fn new(tokens: Option<Tokens>) -> Self {
+        Self { last: Arc::default(), tokens }
+    }
+
+    /// Logs in a client that was just made, if it does so with tokens.
+    pub fn log_in(&self, client: &Client<impl ClientContext>) {
+        if let Some(tokens) = &self.tokens {
+            tokens.give(client);
+        }
+    }
+
+    /// Keeps a client logged in that is about to be used.
+    pub fn stay_logged_in(&self, client: &Client<impl ClientContext>) {
+        if let Some(tokens) = &self.tokens {
+            tokens.renew(client);
+        }
+    }
+
+    /// Another token, for a client that asks for it itself.
+    pub fn token(&self) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        let tokens = self.tokens.as_ref().ok_or("there is no --kafka-token-file")?;
+        Ok(tokens.read().inspect_err(|why| tracing::warn!(why, "there is no fresh token to log in to Kafka with"))?)
+    }
+
     pub fn last(&self) -> Option<(RDKafkaErrorCode, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn note(&self, code: RDKafkaErrorCode, why: &str) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // That a connection broke, or that all brokers are down, is true of every reason, and tells none.
         if !last.as_ref().is_some_and(|(known, _)| is_final(*known) && !is_final(code)) {
             *last = Some((code, readable(why)));
@@ -178,6 +209,12 @@ fn readable(why: &str) -> String {
 }
 
 impl ClientContext for Heard {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.token()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // What matters of it comes as an error as well, or in an answer.
         match level {

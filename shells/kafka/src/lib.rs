@@ -18,6 +18,7 @@ mod raw;
 mod reader;
 mod steps;
 mod tail;
+mod token;
 pub mod topics;
 
 pub use config::{NewTopics, Options};
@@ -29,7 +30,6 @@ pub use tail::KafkaTail;
 use append::{Appender, Topics};
 use baton_core::log::{Batch, Delivered, Offset, Partition, Topic};
 use baton_runtime::ports::{Durability, Log, LogError, TailFrom};
-use errors::Heard;
 use offsets::Asker;
 use range::{Range, Ranges};
 use std::sync::Arc;
@@ -53,9 +53,9 @@ impl KafkaLog {
     pub async fn open(options: &Options) -> Result<Self, OpenError> {
         let partitions = Cluster::reach(options).await?.prepare(options).await?;
         let topics = Topics::new(options, partitions);
-        let of = |error| OpenError::of("make a client of Kafka", &error, &Heard::default(), &options.brokers);
+        let of = |error| OpenError::of("make a client of Kafka", &error, &options.heard(), &options.brokers);
         let appender = Appender::new(options, &topics).map_err(of)?;
-        let asker = Asker::new(options, Heard::default()).map_err(of)?;
+        let asker = Asker::new(options, options.heard()).map_err(of)?;
         let ranges = Ranges::new(options);
         Ok(Self(Arc::new(Inner { options: options.clone(), topics, appender, asker, ranges })))
     }

@@ -14,7 +14,7 @@ use baton_core::log::{Committed, Offset, Partition, Topic};
 use baton_core::tenure::{Effect, Input, MemberId, Tenures, Token};
 use baton_core::time::Instant as CoreInstant;
 use baton_runtime::ports::{GroupEvent, LogError};
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -113,8 +113,9 @@ impl Membership {
         });
         let failed = |error: &KafkaError| LogError::Fatal(format!("could not join {group}: {}", plain(error)));
         let config = options.member(group, instance);
-        let callbacks = Callbacks { heard: Heard::default(), membership: membership.clone() };
+        let callbacks = Callbacks { heard: options.heard(), membership: membership.clone() };
         let consumer: GroupConsumer = config.create_with_context(callbacks).map_err(|error| failed(&error))?;
+        consumer.context().heard.log_in(consumer.client());
         let consumer = Arc::new(consumer);
         // It was empty: nobody else has the membership yet.
         let _ = membership.consumer.set(Arc::downgrade(&consumer));
@@ -124,7 +125,7 @@ impl Membership {
             spawned.map(drop).map_err(|error| LogError::Fatal(format!("could not start a thread: {error}")))
         };
         let mut config = options.asker();
-        let glancing = config.set("group.id", &membership.group).create_with_context(Heard::default());
+        let glancing = config.set("group.id", &membership.group).create_with_context(options.heard());
         let glancing: BaseConsumer<Heard> = glancing.map_err(|error| failed(&error))?;
         let (m, c) = (membership.clone(), consumer.clone());
         thread("baton-questions", Box::new(move || m.answer_all(&c, &glancing, &asked)))?;
@@ -406,7 +407,10 @@ impl Membership {
                 return;
             }
             match question {
-                Question::Glance(partition, token) => answer(partition, token, self.committed(glancing, partition)),
+                Question::Glance(partition, token) => {
+                    glancing.context().stay_logged_in(glancing.client());
+                    answer(partition, token, self.committed(glancing, partition));
+                }
                 Question::Look(partition, token) => answer(partition, token, self.look(consumer, partition)),
                 Question::Members(token) => {
                     let members = consumer.fetch_group_list(Some(&self.group), ANSWERED_WITHIN);
@@ -456,7 +460,7 @@ impl Membership {
     /// Takes the transactional id of a former member over: its open transaction is aborted, and it can begin no other.
     fn fence(&self, member: &str) -> KafkaResult<()> {
         let config = self.options.transactional(&self.transactional_id(member));
-        let producer = Producer::new(&config, &self.topics, Heard::default())?;
+        let producer = Producer::new(&config, &self.topics, &self.options.heard())?;
         producer.transactions().init_transactions(2 * ANSWERED_WITHIN)
     }
 }
@@ -468,6 +472,12 @@ pub struct Callbacks {
 }
 
 impl ClientContext for Callbacks {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.heard.token()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.heard.log(level, facility, message);
     }

@@ -37,8 +37,8 @@ pub struct Asker {
 impl Asker {
     /// One that connects when it is first asked.
     pub fn new(options: &Options, heard: Heard) -> Result<Self, KafkaError> {
-        let client = options.asker().create_with_context(heard.clone()).map(Arc::new)?;
-        Ok(Self { options: options.clone(), heard, client: Mutex::new(client) })
+        let client = Mutex::new(client_of(options, &heard)?);
+        Ok(Self { options: options.clone(), heard, client })
     }
 
     /// The client, for questions about the cluster.
@@ -50,7 +50,7 @@ impl Asker {
     fn replace(&self, useless: &Client) -> Result<(), KafkaError> {
         let mut client = lock(&self.client);
         if Arc::ptr_eq(&client, useless) {
-            *client = self.options.asker().create_with_context(self.heard.clone()).map(Arc::new)?;
+            *client = client_of(&self.options, &self.heard)?;
         }
         Ok(())
     }
@@ -94,6 +94,12 @@ impl Asker {
     }
 }
 
+fn client_of(options: &Options, heard: &Heard) -> Result<Client, KafkaError> {
+    let client: BaseConsumer<Heard> = options.asker().create_with_context(heard.clone())?;
+    heard.log_in(client.client());
+    Ok(Arc::new(client))
+}
+
 /// Asks again for as long as one client may be of no use.
 fn ask_for_a_while(
     client: &Client,
@@ -101,6 +107,7 @@ fn ask_for_a_while(
     partitions: &[Partition],
     place: Place,
 ) -> Result<Offsets, KafkaError> {
+    client.context().stay_logged_in(client.client());
     // Its errors wait to be heard, and come in the answer too.
     while client.poll(Duration::ZERO).is_some() {}
     let until = Instant::now() + USELESS_FOR;

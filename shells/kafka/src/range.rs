@@ -54,8 +54,9 @@ impl Ranges {
             let mut config = self.options.reader();
             // More than is asked for would be fetched for nothing.
             config.set("fetch.message.max.bytes", "1048576").set("queued.max.messages.kbytes", "2048");
-            config.create_with_context(Heard::default()).map_err(|error| away(&doing, &error))?
+            config.create_with_context(self.options.heard()).map_err(|error| away(&doing, &error))?
         };
+        consumer.context().stay_logged_in(consumer.client());
         let found = read(&consumer, &name, range, asker);
         // One that failed may not be in order.
         if found.is_ok() && consumer.unassign().is_ok() {

@@ -4,10 +4,10 @@
 #![allow(unsafe_code)]
 
 use rdkafka::bindings as rd;
-use rdkafka::client::{Client, ClientContext};
+use rdkafka::client::{Client, ClientContext, OAuthToken};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::ptr;
 use std::slice;
 use std::time::Duration;
@@ -113,6 +113,31 @@ pub fn member_id<C: ClientContext>(client: &Client<C>) -> Option<String> {
         let id = CStr::from_ptr(text).to_string_lossy().into_owned();
         rd::rd_kafka_mem_free(client.native_ptr(), text.cast());
         (!id.is_empty()).then_some(id)
+    }
+}
+
+/// Gives a client the token that it logs in with from now on.
+pub fn set_token<C: ClientContext>(client: &Client<C>, token: &OAuthToken) -> Result<(), String> {
+    let text = |text: &str| CString::new(text).map_err(|_| "a token has a zero in it".to_owned());
+    let (value, principal) = (text(&token.token)?, text(&token.principal_name)?);
+    let mut said = [0; 512];
+    // SAFETY: the client is alive; the texts end with zeros, and are copied; what is said ends with a zero, and fits.
+    let (code, said) = unsafe {
+        let code = rd::rd_kafka_oauthbearer_set_token(
+            client.native_ptr(),
+            value.as_ptr(),
+            token.lifetime_ms,
+            principal.as_ptr(),
+            ptr::null_mut(),
+            0,
+            said.as_mut_ptr(),
+            said.len(),
+        );
+        (code, CStr::from_ptr(said.as_ptr()))
+    };
+    match code {
+        rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        _ => Err(said.to_string_lossy().into_owned()),
     }
 }
 

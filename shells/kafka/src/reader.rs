@@ -58,8 +58,8 @@ impl Reader {
         let name = options.prefixed(topic.name());
         let broken =
             |error: &KafkaError| LogError::Fatal(format!("could not make a reader of {name}: {}", plain(error)));
-        let consumer = options.reader().create_with_context(Heard::default()).map_err(|error| broken(&error))?;
-        let asker = Asker::new(options, Heard::default()).map_err(|error| broken(&error))?;
+        let consumer = options.reader().create_with_context(options.heard()).map_err(|error| broken(&error))?;
+        let asker = Asker::new(options, options.heard()).map_err(|error| broken(&error))?;
         let (commands, told) = commands::channel();
         let (give, readings) = mpsc::channel(READINGS);
         let thread = Thread { consumer, asker, topic, name: name.clone(), reading: BTreeMap::new(), told, give };
@@ -92,6 +92,7 @@ impl Thread {
             return;
         };
         while !self.give.is_closed() {
+            self.consumer.context().stay_logged_in(self.consumer.client());
             loop {
                 match self.told.try_recv() {
                     Ok(command) => self.obey(command),

@@ -3,7 +3,7 @@
 
 use crate::append::{Producer, lock};
 use crate::config::{ANSWERED_WITHIN, DELIVERED_WITHIN};
-use crate::errors::{Heard, plain};
+use crate::errors::plain;
 use crate::membership::{GroupConsumer, Membership};
 use crate::offsets::number;
 use baton_core::log::{Batch, Committed, Epoch, Partition, Step, Topic};
@@ -274,7 +274,7 @@ impl Stepper {
             producer
         } else {
             let config = self.membership.options().transactional(&self.membership.transactional_id(me));
-            let made = Producer::new(&config, self.membership.topics(), Heard::default());
+            let made = Producer::new(&config, self.membership.topics(), &self.membership.options().heard());
             let producer = made.map_err(|error| plain(&error))?;
             let began = producer.transactions().init_transactions(2 * ANSWERED_WITHIN);
             began.map_err(|error| format!("could not begin transactions: {}", plain(&error)))?;

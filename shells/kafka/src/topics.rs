@@ -69,9 +69,11 @@ impl Cluster {
     /// Connects, and reads which topics there are.
     pub async fn reach(options: &Options) -> Result<Self, OpenError> {
         options.check()?;
-        let heard = Heard::default();
+        let heard = options.heard();
         let other = |error: &KafkaError| OpenError::of("make a client of Kafka", error, &heard, &options.brokers);
-        let admin = options.asker().create_with_context(heard.clone()).map_err(|error| other(&error))?;
+        let admin: AdminClient<Heard> =
+            options.asker().create_with_context(heard.clone()).map_err(|error| other(&error))?;
+        heard.log_in(admin.inner());
         let cluster = Self { admin, heard, brokers: 0, replication: BTreeMap::new() };
         cluster.refreshed(options).await
     }

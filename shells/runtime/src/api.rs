@@ -22,6 +22,7 @@ use baton_core::types::TaskTypes;
 use baton_probe::{Mark, Mutant, hit, is};
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -56,6 +57,8 @@ pub(crate) struct Shared<L, W> {
     retention: Duration,
     hub: Mutex<Hub>,
     waiting: Mutex<HashMap<TaskId, Weak<Notify>>>,
+    /// How many records could not be read since the start.
+    unreadable: AtomicU64,
 }
 
 /// What a watcher gets next.
@@ -73,8 +76,8 @@ impl<L: Log, W: World> Api<L, W> {
     pub fn new(log: L, world: W, types: TaskTypes, config: HubConfig) -> Self {
         let retention = config.retention;
         let hub = Mutex::new(Hub::new(config));
-        let waiting = Mutex::default();
-        Self { shared: Arc::new(Shared { log, clock: Clock::new(world), types, retention, hub, waiting }) }
+        let (waiting, unreadable) = (Mutex::default(), AtomicU64::default());
+        Self { shared: Arc::new(Shared { log, clock: Clock::new(world), types, retention, hub, waiting, unreadable }) }
     }
 
     /// Reads the log for ever. Returns only when the log has failed for good.
@@ -437,7 +440,8 @@ impl<L, W: World> Shared<L, W> {
                 );
             }
             Effect::Unreadable { topic, partition, offset, why } => {
-                tracing::warn!(%topic, partition, offset, %why, "skipped a record that can't be read");
+                let so_far = self.unreadable.fetch_add(1, Ordering::Relaxed) + 1;
+                tracing::warn!(%topic, partition, offset, %why, so_far, "skipped a record that can't be read");
             }
         }
     }

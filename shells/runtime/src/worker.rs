@@ -86,7 +86,7 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
     let steps = member.steps();
     let mut voice = membership.identity.map(|identity| Voice::new(log.clone(), identity));
     let ports = Ports { log, agents, projects, clock: clock.clone() };
-    let mut hands = Hands { ports, steps, answers, runs: BTreeMap::new() };
+    let mut hands = Hands { ports, steps, answers, runs: BTreeMap::new(), unreadable: 0 };
     let mut worker = Worker::new(config);
     let mut told_to = Shutdown::No;
     let (mut with_control, mut with_member) = (Patience::default(), Patience::default());
@@ -204,6 +204,8 @@ struct Hands<L, S, A, P, W> {
     steps: S,
     answers: mpsc::Sender<Answer>,
     runs: BTreeMap<RunId, mpsc::Sender<RunInput>>,
+    /// How many records could not be read since the start.
+    unreadable: u64,
 }
 
 impl<L: Log, S: Steps, A: Agents, P: Projects, W: World> Hands<L, S, A, P, W> {
@@ -221,7 +223,9 @@ impl<L: Log, S: Steps, A: Agents, P: Projects, W: World> Hands<L, S, A, P, W> {
             Effect::Resume(partition) => member.resume(partition),
             Effect::Release(partition) => member.release(partition),
             Effect::Unreadable { topic, partition, offset, why } => {
-                tracing::warn!(%topic, partition, offset, why, "skipped a record that can't be read");
+                self.unreadable += 1;
+                let so_far = self.unreadable;
+                tracing::warn!(%topic, partition, offset, why, so_far, "skipped a record that can't be read");
             }
             Effect::Unusable(partition, why) => {
                 tracing::error!(partition, why, "the ledger can't be read; the partition's tasks wait until it can");

@@ -19,7 +19,8 @@ impl Options {
         Self { nodes: 3, ..Self::one() }
     }
 
-    /// Clients must log in as one of these users: `SASL_SSL` with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. A user may do what
+    /// Clients must log in as one of these users: `SASL_SSL` with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; or, without a password, with
+    /// OAUTHBEARER and a JWT that nobody signed (`alg` is `none`), whose `sub` is the user. A user may do what
     /// [`allow`](crate::Cluster::allow) gave it, and nothing else. Without users there is neither TLS nor any check.
     #[must_use]
     pub fn users(mut self, users: impl IntoIterator<Item = User>) -> Self {

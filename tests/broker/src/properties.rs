@@ -67,10 +67,11 @@ fn security(users: &[User], certificates: &Certificates) -> String {
     format!(
         "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users={supers}
-sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
 listener.name.clients.plain.sasl.jaas.config={module}.plain.PlainLoginModule required{plain};
 listener.name.clients.scram-sha-256.sasl.jaas.config={module}.scram.ScramLoginModule required;
 listener.name.clients.scram-sha-512.sasl.jaas.config={module}.scram.ScramLoginModule required;
+listener.name.clients.oauthbearer.sasl.jaas.config={module}.oauthbearer.OAuthBearerLoginModule required;
 ssl.keystore.type=PKCS12
 ssl.keystore.location={store}
 ssl.keystore.password={PASSWORD}

@@ -396,7 +396,8 @@ impl Dice {
             api: self.0.usize(..APIS),
             format: self.0.u8(0..3),
             vanishes: self.one_in(4).then(|| self.0.usize(0..40)),
-            pause: if self.one_in(6) { self.millis(1..20) } else { Duration::ZERO },
+            // The longest history takes the slowest half a minute.
+            pause: if self.one_in(6) { self.millis(1..7) } else { Duration::ZERO },
         }
     }
 }

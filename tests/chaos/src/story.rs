@@ -59,7 +59,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_attempts: 3, grace: 1000, api_memory: 256 * 1024, worker_memory: 256 * 1024 }
+        // An API has 32 MiB for its histories; beyond that, three times what each takes where nothing piles up.
+        Self { max_attempts: 3, grace: 1000, api_memory: 128 * 1024, worker_memory: 96 * 1024 }
     }
 }
 

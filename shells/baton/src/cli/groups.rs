@@ -61,6 +61,10 @@ pub struct Kafka {
     /// Settings of librdkafka from this file, a line each: key=value
     #[arg(long, value_name = "FILE", env = "BATON_KAFKA_CONFIG_FILE", hide_env = true)]
     pub kafka_config_file: Option<PathBuf>,
+    /// Log in with the token in this file, a JWT that is read again before it expires: SASL's OAUTHBEARER, by TLS unless
+    /// security.protocol says otherwise
+    #[arg(long, value_name = "FILE", env = "BATON_KAFKA_TOKEN_FILE", hide_env = true)]
+    pub kafka_token_file: Option<PathBuf>,
     /// Put before the name of every topic, of the group and of the transactional ids: so that one Kafka serves many Batons
     #[arg(long, value_name = "P", env = "BATON_TOPIC_PREFIX", hide_env = true, value_parser = name)]
     pub topic_prefix: Option<String>,

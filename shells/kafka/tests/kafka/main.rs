@@ -11,3 +11,4 @@ mod members;
 mod readers;
 mod security;
 mod steps;
+mod tokens;

@@ -38,10 +38,7 @@ impl World {
 
     /// On these brokers, which the test may harm.
     pub async fn at(brokers: String) -> Self {
-        // Shown if the test fails. Another world of the same test has begun it already.
-        let ours = EnvFilter::new("rdkafka=info,baton_kafka=trace");
-        let _ =
-            tracing_subscriber::fmt().with_env_filter(ours).with_ansi(false).with_writer(std::io::stderr).try_init();
+        show_logs();
         let new = NewTopics { partitions: PARTITIONS, ..NewTopics::default() };
         let options = Options { brokers, topic_prefix: topic_prefix(), create: Some(new), ..Options::default() };
         let log = KafkaLog::open(&options).await.unwrap();
@@ -82,6 +79,13 @@ impl World {
         assert_eq!((places.len(), places[0].0), (1, partition));
         places[0].1
     }
+}
+
+/// The logs are shown if the test fails.
+pub fn show_logs() {
+    let ours = EnvFilter::new("rdkafka=info,baton_kafka=trace");
+    // Another world of the same test may have begun it already.
+    let _ = tracing_subscriber::fmt().with_env_filter(ours).with_ansi(false).with_writer(std::io::stderr).try_init();
 }
 
 /// What `future` gives, or a failed test.

@@ -111,6 +111,7 @@ async fn try_run(cli: &Cli) -> baton_chaos::Result<bool> {
     if holds && cli.keep.is_none() {
         std::fs::remove_dir_all(&dir)?;
     } else {
+        cast.keep_broker_logs()?;
         println!("\nlogs, signs and this report: {}", dir.display());
     }
     println!(

@@ -45,7 +45,8 @@ impl Actor {
             // A Ctrl-C is for us, and we end the others.
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
             let spawned = baton_broker::spawn(command, Signal::KILL);
-            *child = Some(spawned.map_err(|error| format!("could not start {}: {error}", self.name))?);
+            let spawned = spawned.map_err(|error| format!("could not start {}: {error}", self.name))?;
+            *child = Some(spawned);
         }
         Ok(())
     }
@@ -72,6 +73,11 @@ impl Actor {
         }
     }
 
+    /// Whether it lives, and SIGTERM would end it as it ends any process: it has just begun.
+    pub fn is_young(&self) -> bool {
+        self.pid().is_some_and(|pid| !handles(pid, Signal::TERM))
+    }
+
     /// How it ended, if it has, once: then it does not live.
     pub fn ended(&self) -> Option<ExitStatus> {
         let mut child = self.child();
@@ -82,5 +88,34 @@ impl Actor {
 
     fn child(&self) -> MutexGuard<'_, Option<Child>> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a process handles a signal itself, by the set of those that it catches.
+fn handles(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
+    caught >> (signal.as_raw() - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead as _, BufReader};
+
+    #[test]
+    fn a_process_is_young_until_it_handles_sigterm() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "read -r _; trap : TERM; echo handled; read -r _"]);
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        assert!(!handles(shell.id(), Signal::TERM));
+        std::io::Write::write_all(shell.stdin.as_mut().unwrap(), b"\n").unwrap();
+        let mut said = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert!(handles(shell.id(), Signal::TERM));
+        assert!(!handles(shell.id(), Signal::HUP));
+        shell.kill().unwrap();
+        shell.wait().unwrap();
     }
 }

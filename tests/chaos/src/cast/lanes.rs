@@ -8,6 +8,7 @@ use crate::plan::{APIS, Act, Deed, Plan, WORKERS};
 use crate::sign::is_poisoned;
 use crate::stage::Stage;
 use rustix::process::Signal;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -85,9 +86,11 @@ impl Lane {
     /// Looks after its process until a time since the beginning; false if the play ends before.
     fn tend_until(&self, stage: &Stage, until: Duration) -> bool {
         while stage.elapsed() < until {
-            if let Some(actor) = self.actor(&stage.cast)
-                && let Err(error) = tend(stage, actor)
-            {
+            let tended = match self.actor(&stage.cast) {
+                Some(actor) => tend(stage, actor),
+                None => tend_brokers(stage),
+            };
+            if let Err(error) = tended {
                 stage.surprise(format!("{error}"));
             }
             if !stage.sleep(TEND_EVERY) {
@@ -125,6 +128,14 @@ fn tend(stage: &Stage, actor: &Actor) -> Result<()> {
     Ok(())
 }
 
+fn tend_brokers(stage: &Stage) -> Result<()> {
+    for broker in stage.cast.cluster.brokers().iter().filter(|broker| broker.pid().is_none()) {
+        stage.surprise(format!("broker {} ended by itself; its log is kept", broker.node()));
+        broker.restart()?;
+    }
+    Ok(())
+}
+
 /// It is no surprise that a process ends that finds no broker as it starts.
 fn ended_badly(stage: &Stage, what: String, status: ExitStatus) {
     if status.code() == Some(UNREACHABLE) && stage.brokers_were_harmed() {
@@ -155,12 +166,14 @@ fn roll(stage: &Stage, actor: &Actor, twice: bool) -> Result<()> {
     if !actor.is_api {
         stage.farewell();
     }
+    let young = actor.is_young();
     actor.signal(Signal::TERM);
     if twice && stage.sleep(AGAIN_AFTER) {
         actor.signal(Signal::TERM);
     }
     match until_ended(stage, actor) {
         Some(status) if status.success() => {}
+        Some(status) if young && status.signal() == Some(Signal::TERM.as_raw()) => {}
         Some(status) => ended_badly(stage, format!("{} ended with {status} after SIGTERM", actor.name), status),
         None if stage.is_over() => return Ok(()),
         None => stage.surprise(format!("{} has not ended {ENDS_WITHIN:?} after SIGTERM", actor.name)),

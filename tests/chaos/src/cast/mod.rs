@@ -91,6 +91,14 @@ impl Cast {
         self.dir.join("signs")
     }
 
+    /// Puts the brokers' logs beside those of the others.
+    pub fn keep_broker_logs(&self) -> Result<()> {
+        for broker in self.cluster.brokers() {
+            fs::write(self.dir.join("logs").join(format!("broker-{}", broker.node())), broker.log())?;
+        }
+        Ok(())
+    }
+
     /// Kills all but the brokers, and whatever is left of the runs. Nobody is started after that.
     pub fn kill(&self) {
         self.over.store(true, Ordering::SeqCst);

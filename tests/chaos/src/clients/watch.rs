@@ -1,6 +1,6 @@
 //! Watching: by WebSocket in both formats, and by server-sent events; coming back after the last update that was read.
 
-use super::{ANSWERED_WITHIN, Clients};
+use super::{ANSWERED_WITHIN, Clients, Witness};
 use crate::plan::Watcher;
 use crate::story::{Closed, Format, Frame, Watch, now};
 use baton_core::id::UpdateId;
@@ -42,7 +42,7 @@ impl Watching {
             after,
             opened: now(),
             frames: Vec::new(),
-            closed: Closed::Left,
+            closed: Closed::Broken("still open when the play was over".into()),
             stays: self.plan.vanishes.is_none(),
         }
     }
@@ -54,6 +54,18 @@ impl Watching {
             sleep(self.plan.pause).await;
         }
         self.plan.vanishes.is_none_or(|frames| watch.frames.len() <= frames)
+    }
+}
+
+/// A connection that is noted however it ends, also if it never does.
+struct Open<'a> {
+    watch: Watch,
+    witness: &'a Witness,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.witness.watch(self.watch.clone());
     }
 }
 
@@ -78,13 +90,12 @@ impl Clients {
     /// One connection to its end, which is noted.
     pub async fn connect(&self, watcher: &Watching, api: usize, after: UpdateId) -> Watch {
         let api = api % self.stage.cast.urls.len();
-        let mut watch = watcher.watch(api, after);
-        watch.closed = match watcher.format {
-            Format::Json | Format::Plain => self.by_socket(watcher, &mut watch).await,
-            Format::Events => self.by_events(watcher, &mut watch).await,
+        let mut open = Open { watch: watcher.watch(api, after), witness: &self.witness };
+        open.watch.closed = match watcher.format {
+            Format::Json | Format::Plain => self.by_socket(watcher, &mut open.watch).await,
+            Format::Events => self.by_events(watcher, &mut open.watch).await,
         };
-        self.witness.watch(watch.clone());
-        watch
+        open.watch.clone()
     }
 
     async fn by_socket(&self, watcher: &Watching, watch: &mut Watch) -> Closed {
