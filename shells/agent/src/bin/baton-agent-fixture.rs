@@ -2,6 +2,8 @@
 //! its own keeper.
 
 use baton_agent::{Options, Subprocess, Subprocesses};
+use baton_core::launch::Launch;
+use baton_core::limits::Limits;
 use baton_core::process::Spawn;
 use baton_runtime::ports::{Agents as _, Process as _, ProcessEvent};
 use std::io::Write as _;
@@ -59,6 +61,8 @@ async fn run(agents: Subprocesses, number: u32, command: String) {
         argv: command.split_whitespace().map(str::to_owned).collect(),
         env: Vec::new(),
         project_file: "{}".into(),
+        launch: Launch::default(),
+        limits: Limits::default(),
     };
     match agents.spawn(spawn).await {
         Ok(process) => follow(number, process).await,

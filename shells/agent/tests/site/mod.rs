@@ -3,6 +3,8 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use baton_agent::{Options, Subprocess, Subprocesses};
+use baton_core::launch::Launch;
+use baton_core::limits::Limits;
 use baton_core::process::{Exit, ExitStatus, Spawn, Stream};
 use baton_runtime::ports::{Agents as _, Process as _, ProcessEvent};
 use std::fs;
@@ -73,6 +75,8 @@ pub fn spawn(arguments: &str) -> Spawn {
         argv: misbehave(arguments).split_whitespace().map(str::to_owned).collect(),
         env: vec![("GREETING".into(), "hello".into())],
         project_file: "{\"db_conn\":\"x\"}".into(),
+        launch: Launch::default(),
+        limits: Limits::default(),
     }
 }
 
