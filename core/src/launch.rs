@@ -20,6 +20,40 @@ pub struct Launch {
     /// Which permissions the files that it makes don't have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub umask: Option<Umask>,
+    /// Its output is a terminal, of this size: for programs that hold lines back, or speak otherwise, where there is none.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "pty")]
+    pub pty: Option<Pty>,
+}
+
+/// The size of a pseudo-terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pty {
+    /// How many characters a row has.
+    pub columns: u16,
+    /// How many rows there are.
+    pub rows: u16,
+}
+
+impl Default for Pty {
+    /// Wide enough that few programs break their lines.
+    fn default() -> Self {
+        Self { columns: 120, rows: 40 }
+    }
+}
+
+/// Reads `true`, `false`, or a size.
+fn pty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pty>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "must be true, false, or a size: { columns = 120, rows = 40 }")]
+    enum Written {
+        Switch(bool),
+        Size(Pty),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Switch(on) => on.then(Pty::default),
+        Written::Size(size) => Some(size),
+    })
 }
 
 /// Permissions that new files don't have: written in octal, as `"027"`.
@@ -67,6 +101,9 @@ impl Launch {
         }
         if self.user.as_ref().is_some_and(|user| user.is_empty() || user.contains([':', '\0', '\n'])) {
             return Err(format!("{path}.user: must be the name or the number of a user"));
+        }
+        if self.pty.is_some_and(|size| size.columns == 0 || size.rows == 0) {
+            return Err(format!("{path}.pty: must have a column and a row at least"));
         }
         if self.nice.is_some_and(|nice| !(-20..=19).contains(&nice)) {
             return Err(format!("{path}.nice: must be from -20 to 19"));

@@ -24,6 +24,8 @@ pub struct Spawn {
     pub launch: Launch,
     /// What it may take.
     pub limits: Limits,
+    /// What it reads on standard input; nothing: that is closed. May hold secrets.
+    pub stdin: Option<String>,
 }
 
 impl fmt::Debug for Spawn {

@@ -287,6 +287,7 @@ impl Run {
             project_file: project.to_json(),
             launch: self.spec.launch.clone(),
             limits: self.spec.limits,
+            stdin: None,
         }));
         self.state = State::Spawning { ended_by: None };
     }
