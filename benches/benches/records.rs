@@ -5,6 +5,8 @@
 use baton_benches::{chunk, delivered, line, now, task_id};
 use baton_core::hub::{Format, Hub, HubConfig, Input, Read, Stretch};
 use baton_core::id::UpdateId;
+use baton_core::launch::Launch;
+use baton_core::limits::Limits;
 use baton_core::lines::Splitter;
 use baton_core::process::Stream;
 use baton_core::project::Project;
@@ -42,6 +44,8 @@ fn running() -> Run {
         attempt: 1,
         project: "default".parse().expect("a good name"),
         argv: vec!["agent".into()],
+        launch: Launch::default(),
+        limits: Limits::default(),
         timeout: None,
         grace: Duration::from_secs(10),
         max_line: CHUNK,

@@ -1,6 +1,8 @@
 //! What the core asks of a process, and what it hears of one.
 
 use crate::id::TaskId;
+use crate::launch::Launch;
+use crate::limits::Limits;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +20,12 @@ pub struct Spawn {
     pub env: Vec<(String, String)>,
     /// The project's config as JSON, for the attempt's private file. May hold secrets.
     pub project_file: String,
+    /// Where, as whom and with what it is started.
+    pub launch: Launch,
+    /// What it may take.
+    pub limits: Limits,
+    /// What it reads on standard input; nothing: that is closed. May hold secrets.
+    pub stdin: Option<String>,
 }
 
 impl fmt::Debug for Spawn {

@@ -4,6 +4,8 @@
 //! changes nothing. It never touches the ledger: what it hands over is an [`Ending`], and the worker decides the rest.
 
 use crate::id::{ProjectName, TaskId, UpdateId};
+use crate::launch::Launch;
+use crate::limits::Limits;
 use crate::lines::{Line, Splitter};
 use crate::log::{Partition, Values, ValuesBuilder};
 use crate::process::{Exit, ExitStatus, Signal, Spawn, Stream};
@@ -42,6 +44,10 @@ pub struct RunSpec {
     pub project: ProjectName,
     /// The command line.
     pub argv: Vec<String>,
+    /// Where, as whom and with what the process is started.
+    pub launch: Launch,
+    /// What it may take.
+    pub limits: Limits,
     /// How long the process may run.
     pub timeout: Option<Duration>,
     /// How long it has between SIGTERM and SIGKILL.
@@ -279,6 +285,9 @@ impl Run {
             argv: self.spec.argv.clone(),
             env: project.env().cloned().collect(),
             project_file: project.to_json(),
+            launch: self.spec.launch.clone(),
+            limits: self.spec.limits,
+            stdin: None,
         }));
         self.state = State::Spawning { ended_by: None };
     }

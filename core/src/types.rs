@@ -2,6 +2,8 @@
 //!
 //! Types are data. A value never becomes an option: that is this file's one promise, whatever the value.
 
+use crate::launch::Launch;
+use crate::limits::Limits;
 use crate::problem::FieldError;
 use crate::record::TaskRecord;
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,12 @@ pub struct TaskType {
     /// The commands of a type that has some.
     #[serde(default)]
     pub commands: BTreeMap<String, Command>,
+    /// Where, as whom and with what its processes are started.
+    #[serde(default, skip_serializing_if = "Launch::is_default")]
+    pub process: Launch,
+    /// What its processes may take.
+    #[serde(default, skip_serializing_if = "Limits::is_default")]
+    pub limits: Limits,
 }
 
 /// One command of a task type.
@@ -166,6 +174,8 @@ impl TaskType {
         }
         check_name(path, path.trim_start_matches("types."))?;
         check_params(&self.params, path)?;
+        self.process.check(&format!("{path}.process"))?;
+        self.limits.check(&format!("{path}.limits"))?;
         for (name, command) in &self.commands {
             let path = format!("{path}.commands.{name}");
             check_name(&path, name)?;

@@ -147,6 +147,36 @@ fn a_table_extends_the_one_of_the_box() {
     assert_eq!(types.iter().count(), 4);
 }
 
+#[test]
+fn what_a_type_says_of_its_processes_is_read_and_checked() {
+    let table = r#"
+        [types.tidy]
+        process = { directory = "/srv", user = "nobody", nice = 10, umask = "027" }
+        limits = { memory = "512MiB", cpu_time = "10m", open_files = 256, processes = 64, file_size = "1GiB", core_dumps = true }
+        "#;
+    let types = TaskTypes::from_toml(table).unwrap();
+    let written = serde_json::to_string(types.get("tidy").unwrap()).unwrap();
+    assert!(
+        written.contains(r#""umask":"027"}"#) && written.contains(r#""memory":"512MiB","cpu_time":"10m""#),
+        "{written}"
+    );
+    for (table, says) in [
+        ("limits = { memory = \"1KiB\" }", "types.t.limits.memory: must be at least 4MiB: no program starts with less"),
+        ("limits = { cpu_time = \"1500ms\" }", "types.t.limits.cpu_time: must be whole seconds, at least one"),
+        ("limits = { open_files = 1 }", "types.t.limits.open_files: must be at least 8: no program starts with fewer"),
+        ("limits = { processes = 0 }", "types.t.limits.processes: must be at least 1: the agent itself"),
+        ("limits = { memory = \"a lot\" }", "invalid value: string \"a lot\", expected a size"),
+        ("limits = { ram = 1 }", "unknown field `ram`, expected one of `memory`"),
+        ("process = { directory = \"srv\" }", "types.t.process.directory: \"srv\" must be absolute: begin with a /"),
+        ("process = { user = \"a:b\" }", "types.t.process.user: must be the name or the number of a user"),
+        ("process = { nice = 20 }", "types.t.process.nice: must be from -20 to 19"),
+        ("process = { umask = \"888\" }", "\"888\" is no umask; write it in octal, as \"027\""),
+    ] {
+        let said = TaskTypes::from_toml(&format!("[types.t]\n{table}")).unwrap_err();
+        assert!(said.contains(says), "{said}");
+    }
+}
+
 type Options = Vec<(String, Option<String>)>;
 
 /// A parser such as agents have: options take the next word or what stands behind `=`, `--` ends them.

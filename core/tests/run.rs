@@ -1,6 +1,8 @@
 //! Stories of one run: what happens to it, and a picture of what it does about it.
 #![allow(clippy::unwrap_used)]
 
+use baton_core::launch::Launch;
+use baton_core::limits::Limits;
 use baton_core::process::{Exit, ExitStatus, Stream};
 use baton_core::project::Project;
 use baton_core::run::{Effect, Ending, Input, MAX_PENDING, Run, RunSpec, Unfetched};
@@ -17,6 +19,8 @@ fn spec() -> RunSpec {
         attempt: 1,
         project: "default".parse().unwrap(),
         argv: vec!["agent".into(), "run".into()],
+        launch: Launch::default(),
+        limits: Limits::default(),
         timeout: Some(Duration::from_mins(1)),
         grace: Duration::from_secs(10),
         max_line: 16,

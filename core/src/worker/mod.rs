@@ -592,6 +592,7 @@ impl Worker {
                 claim.running.insert(offset, run);
                 let is_told = attempt == 1 || !is(Mutant::SecondStartUntold);
                 claim.add(is_told.then(|| started(&record.task_id, attempt, now.wall)), [Then::Counted(run)]);
+                let kind = self.config.types.get(&record.kind);
                 let spec = RunSpec {
                     task_id: record.task_id.clone(),
                     kind: record.kind.clone(),
@@ -599,6 +600,8 @@ impl Worker {
                     attempt,
                     project,
                     argv,
+                    launch: kind.map(|kind| kind.process.clone()).unwrap_or_default(),
+                    limits: kind.map(|kind| kind.limits).unwrap_or_default(),
                     timeout: record.timeout_s.map(Duration::from_secs),
                     grace: self.config.grace,
                     max_line: self.config.max_line,

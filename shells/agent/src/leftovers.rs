@@ -1,7 +1,7 @@
 //! What an earlier worker left in the same directory, or a guardian that was killed: found by the marks in the environments of
 //! processes, and ended. A keeper ends its runs itself; this is for when it could not.
 
-use crate::keeper::MARK as KEEPER_MARK;
+use crate::keeper::{MARK as KEEPER_MARK, end_all_cgroups};
 use crate::private::MARK;
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use std::collections::HashSet;
@@ -20,6 +20,7 @@ pub fn end_all(runs_dir: &Path) -> usize {
         let run = mark.file_name().unwrap_or_default().to_string_lossy();
         tracing::warn!(pid = pid.as_raw_nonzero(), %run, "ended a process that an earlier worker left");
     };
+    end_all_cgroups(runs_dir);
     // Keepers come last: they reap, and remove what they can.
     end(|mark| mark.starts_with(runs_dir), MARK, said) + end(|mark| mark == runs_dir, KEEPER_MARK, said)
 }

@@ -4,14 +4,19 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("Baton's worker needs Linux: it relies on pidfds, child subreapers and /proc");
 
+mod accounts;
 mod keeper;
+mod launch;
 mod leftovers;
+mod means;
 mod private;
 mod projects;
 mod subprocess;
 mod subprocesses;
+mod terminal;
 
-pub use keeper::{Means, Unkept, run as keeper};
+pub use keeper::{Cgroups, Keeping, Means, Unkept, run as keeper};
+pub use means::Remark;
 pub use projects::{ConfiguredProjects, FileProjects, HttpProjects, Unconfigured};
 pub use subprocess::Subprocess;
-pub use subprocesses::{Options, Subprocesses, Unopened};
+pub use subprocesses::{Isolation, Options, Subprocesses, Unopened};

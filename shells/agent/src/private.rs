@@ -1,10 +1,12 @@
 //! What a run has for itself: its directory, its project's config in a file, its environment. They go with the run.
 
+use crate::accounts::Account;
+use crate::keeper::User;
 use baton_core::process::Spawn;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 /// The variable that marks every process of a run: it holds the run's own directory.
@@ -31,6 +33,9 @@ const INHERITED: &[&str] = &[
     "NO_PROXY",
 ];
 
+/// What the terminal of a run can do: what every program knows, with colours.
+const TERMINAL: &str = "xterm-256color";
+
 /// The directory of a run. Dropping it removes it, unless it was handed over to a guardian.
 #[derive(Debug)]
 pub struct PrivateDir {
@@ -52,13 +57,20 @@ impl PrivateDir {
         &self.path
     }
 
+    /// Gives it, and all in it, to the user of the run.
+    pub fn give_to(&self, user: &User) -> io::Result<()> {
+        let owned = |path: &Path| chown(path, Some(user.id), Some(user.group));
+        owned(&self.project_file()).and_then(|()| owned(&self.path))
+    }
+
     /// From now on somebody else removes it.
     pub fn hand_over(mut self) -> PathBuf {
         self.ours = false;
         self.path.clone()
     }
 
-    fn project_file(&self) -> PathBuf {
+    /// Where the project's config is.
+    pub fn project_file(&self) -> PathBuf {
         self.path.join("project.json")
     }
 
@@ -72,7 +84,7 @@ impl PrivateDir {
     }
 
     /// The whole environment of the run's agent.
-    pub fn environment(&self, spawn: &Spawn) -> Vec<(OsString, OsString)> {
+    pub fn environment(&self, spawn: &Spawn, account: Option<&Account>) -> Vec<(OsString, OsString)> {
         let inherited = std::env::vars_os()
             .filter(|(name, _)| name.to_str().is_some_and(|name| INHERITED.contains(&name) || name.starts_with("LC_")));
         let of_project = spawn.env.iter().map(|(name, value)| (name.into(), value.into()));
@@ -83,9 +95,11 @@ impl PrivateDir {
             ("TMPDIR", self.path().into()),
             (MARK, self.path().into()),
         ];
+        let of_user = account.into_iter().flat_map(Account::environment);
+        let terminal = spawn.launch.pty.map(|_| ("TERM".into(), TERMINAL.into()));
         let unbuffered = ("PYTHONUNBUFFERED".into(), "1".into()); // a pipe would hold lines back
         let own = own.map(|(name, value)| (name.into(), value));
-        inherited.chain([unbuffered]).chain(of_project).chain(own).collect()
+        inherited.chain([unbuffered]).chain(of_user).chain(terminal).chain(of_project).chain(own).collect()
     }
 }
 

@@ -1,16 +1,18 @@
 //! One subprocess: its output as it comes, and its exit only when nothing of it is left. Never waits for the end of a
 //! pipe alone: a grandchild may hold it for ever.
 
-use crate::keeper::{Channel, FromGuardian, Status, ToGuardian, Wait};
+use crate::keeper::{Channel, FromGuardian, Status, ToGuardian, Used, Wait};
 use crate::leftovers;
 use crate::private::remove;
-use baton_core::process::{Exit, ExitStatus, Signal, Stream};
+use baton_core::process::{Exit, ExitStatus, Signal, Stream, Usage};
 use baton_runtime::ports::{Process, ProcessEvent};
 use bytes::{Bytes, BytesMut};
+use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::spawn_blocking;
@@ -18,6 +20,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// How much is read from a pipe at a time: what Linux pipes hold.
 const CHUNK: usize = 64 * 1024;
+/// The same of a terminal, whose driver gives less at a time.
+const TERMINAL_CHUNK: usize = 4096;
 /// How long output is waited for once everything of the run is dead, and how much is still taken after that from whoever
 /// else holds the pipe.
 const DRAIN_FOR: Duration = Duration::from_secs(1);
@@ -26,9 +30,18 @@ const DRAIN_BYTES: usize = 1024 * 1024;
 /// What is at hand of a run that a keeper was told to begin.
 pub struct Launched {
     pub channel: Channel,
-    pub stdout: OwnedFd,
-    pub stderr: OwnedFd,
+    pub output: Output,
     pub dir: PathBuf,
+}
+
+/// The reading ends of what a run writes to.
+pub enum Output {
+    Pipes {
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+    },
+    /// Both are one. It must not block.
+    Terminal(OwnedFd),
 }
 
 /// A live subprocess. Dropping it ends it: its guardian hears that, and clears everything away.
@@ -61,6 +74,8 @@ enum Ended {
     ByItself {
         status: ExitStatus,
         survivors: bool,
+        used: Used,
+        out_of_memory: bool,
     },
     /// With its guardian, its keeper, or the lease.
     Lost,
@@ -69,26 +84,64 @@ enum Ended {
 struct Pipe {
     stream: Stream,
     /// `None` once it has ended.
-    receiver: Option<Receiver>,
+    source: Option<Source>,
     buffer: BytesMut,
 }
 
+/// Where output comes from.
+enum Source {
+    Pipe(Receiver),
+    /// Our side of a pseudo-terminal.
+    Terminal(AsyncFd<OwnedFd>),
+}
+
+impl Source {
+    async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Pipe(receiver) => receiver.readable().await,
+            Self::Terminal(terminal) => terminal.readable().await.map(|mut ready| ready.retain_ready()),
+        }
+    }
+
+    /// How much was read; 0 at the end.
+    fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Pipe(receiver) => {
+                buffer.reserve(CHUNK);
+                receiver.try_read_buf(buffer)
+            }
+            Self::Terminal(terminal) => {
+                let mut chunk = [0; TERMINAL_CHUNK];
+                let read = terminal.try_io(Interest::READABLE, |terminal| {
+                    match rustix::io::retry_on_intr(|| rustix::io::read(terminal, &mut chunk)) {
+                        // Nobody has the other side open any more.
+                        Err(Errno::IO) => Ok(0),
+                        read => Ok(read?),
+                    }
+                })?;
+                buffer.extend_from_slice(&chunk[..read]);
+                Ok(read)
+            }
+        }
+    }
+}
+
 impl Pipe {
-    fn new(stream: Stream, fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { stream, receiver: Some(Receiver::from_owned_fd(fd)?), buffer: BytesMut::new() })
+    fn new(stream: Stream, source: Option<Source>) -> Self {
+        Self { stream, source, buffer: BytesMut::new() }
     }
 
     /// Waits for output; `None` when there will be no more. For ever if there was none left before.
     async fn read(&mut self) -> Option<Bytes> {
         loop {
-            let Some(receiver) = &self.receiver else { return std::future::pending().await };
-            let ready = receiver.readable().await;
+            let Some(source) = &self.source else { return std::future::pending().await };
+            let ready = source.readable().await;
             match ready.and_then(|()| self.try_read()) {
                 Ok(read) => return read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
                     tracing::warn!(%error, "could not read an agent's output");
-                    self.receiver = None;
+                    self.source = None;
                     return None;
                 }
             }
@@ -97,11 +150,9 @@ impl Pipe {
 
     /// What is there now; `Ok(None)` at the end.
     fn try_read(&mut self) -> io::Result<Option<Bytes>> {
-        let Some(receiver) = &self.receiver else { return Ok(None) };
-        self.buffer.reserve(CHUNK);
-        let read = receiver.try_read_buf(&mut self.buffer)?;
-        if read == 0 {
-            self.receiver = None;
+        let Some(source) = &self.source else { return Ok(None) };
+        if source.try_read(&mut self.buffer)? == 0 {
+            self.source = None;
             return Ok(None);
         }
         Ok(Some(self.buffer.split().freeze()))
@@ -141,7 +192,7 @@ impl Guardian {
     /// Until everything of the run is dead.
     async fn ended(&mut self) -> Ended {
         while let Some(word) = self.hear().await {
-            let FromGuardian::Ended { status, survivors, stuck } = word else { continue };
+            let FromGuardian::Ended { status, survivors, stuck, used, out_of_memory } = word else { continue };
             if stuck {
                 tracing::error!("processes of a run can't be killed: the kernel holds them");
             }
@@ -149,7 +200,7 @@ impl Guardian {
                 Status::Code(code) => ExitStatus::Code(code),
                 Status::Signal(signal) => ExitStatus::Signal(signal),
             };
-            return Ended::ByItself { status, survivors };
+            return Ended::ByItself { status, survivors, used, out_of_memory };
         }
         if let Some(process) = &self.process {
             let _ = process.readable().await;
@@ -186,8 +237,13 @@ impl Subprocess {
     }
 
     fn new(launched: Launched) -> io::Result<Self> {
-        let Launched { channel, stdout, stderr, dir } = launched;
-        let pipes = [Pipe::new(Stream::Stdout, stdout)?, Pipe::new(Stream::Stderr, stderr)?];
+        let Launched { channel, output, dir } = launched;
+        let pipe = |fd| Receiver::from_owned_fd(fd).map(|pipe| Some(Source::Pipe(pipe)));
+        let (stdout, stderr) = match output {
+            Output::Pipes { stdout, stderr } => (pipe(stdout)?, pipe(stderr)?),
+            Output::Terminal(terminal) => (Some(Source::Terminal(watched(terminal)?)), None),
+        };
+        let pipes = [Pipe::new(Stream::Stdout, stdout), Pipe::new(Stream::Stderr, stderr)];
         let guardian = Guardian { channel: watched(channel)?, process: None, dir };
         Ok(Self { guardian, pipes, turn: 0, last: None })
     }
@@ -206,11 +262,14 @@ impl Subprocess {
                     }
                 }
             }
-            let closed = pipes.iter().all(|pipe| pipe.receiver.is_none());
+            let closed = pipes.iter().all(|pipe| pipe.source.is_none());
             if closed || !in_time {
                 return match last.ended {
-                    Ended::ByItself { status, survivors } => {
-                        ProcessEvent::Exited(Exit { survivors_killed: survivors || !closed, ..Exit::of(status) })
+                    Ended::ByItself { status, survivors, used, out_of_memory } => {
+                        let Used { cpu, peak_memory } = used;
+                        let usage = Some(Usage { cpu, peak_memory });
+                        let survivors_killed = survivors || !closed;
+                        ProcessEvent::Exited(Exit { status, survivors_killed, usage, out_of_memory })
                     }
                     Ended::Lost => ProcessEvent::Lost,
                 };

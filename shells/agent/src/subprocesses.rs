@@ -1,17 +1,18 @@
 //! The port `Agents`: makes subprocesses by way of a keeper, and holds its lease. It decides nothing about tasks.
 
-use crate::keeper::{Channel, Link, Means, Order, Start, Unkept};
+use crate::keeper::{Cgroups, Keeping, Link, Means, Start, Unkept};
+use crate::launch::launch;
 use crate::leftovers;
-use crate::private::{PrivateDir, remove};
-use crate::subprocess::{Launched, Subprocess};
+use crate::means::Remark;
+use crate::private::remove;
+use crate::subprocess::Subprocess;
 use baton_core::process::Spawn;
+use baton_core::types::TaskTypes;
 use baton_runtime::ports::Agents;
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::time::{ClockId, clock_gettime};
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File};
-use std::io::{self, Write as _};
-use std::os::fd::AsFd as _;
+use std::fs::DirBuilder;
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,8 +32,22 @@ pub struct Options {
     pub runs_dir: PathBuf,
     /// A program that does nothing but [`crate::keeper`], and its arguments.
     pub keeper: (PathBuf, Vec<OsString>),
-    /// Whether runs get namespaces of their own where the system lets them.
-    pub namespaces: bool,
+    /// What keeps the processes of a run together.
+    pub isolation: Isolation,
+}
+
+/// What is to keep the processes of a run together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// The best of what the system lets have.
+    #[default]
+    Auto,
+    /// A PID namespace for each run, or no start.
+    Namespace,
+    /// A cgroup for each run, or no start; no namespaces.
+    Cgroup,
+    /// Neither: the processes of a run are found by their parents.
+    Process,
 }
 
 /// No subprocesses can be made.
@@ -49,6 +64,14 @@ pub enum Unopened {
     /// There is no keeper.
     #[error(transparent)]
     Keeper(#[from] Unkept),
+    /// What was asked for is not to be had.
+    #[error("runs were to have {wanted} of their own, and can't: {because}")]
+    Means {
+        /// What was asked for.
+        wanted: &'static str,
+        /// Why there is none.
+        because: String,
+    },
 }
 
 /// Makes subprocesses.
@@ -56,13 +79,15 @@ pub enum Unopened {
 pub struct Subprocesses {
     link: Arc<Link>,
     runs_dir: PathBuf,
+    /// The term of the lease in which the run was begun that this handle is for.
+    term: Option<u64>,
 }
 
 impl Subprocesses {
     /// Ends what an earlier worker left in the same directory, its processes and its files, and starts afresh.
     pub fn open(options: &Options) -> Result<Self, Unopened> {
         let unopened = |error: io::Error| Unopened::Directory { path: options.runs_dir.clone(), error };
-        DirBuilder::new().recursive(true).mode(0o700).create(&options.runs_dir).map_err(unopened)?;
+        DirBuilder::new().recursive(true).mode(0o711).create(&options.runs_dir).map_err(unopened)?;
         let runs_dir = options.runs_dir.canonicalize().map_err(unopened)?;
         let processes = leftovers::end_all(&runs_dir);
         let mut directories = 0;
@@ -74,58 +99,64 @@ impl Subprocesses {
             tracing::warn!(processes, directories, "ended and removed what an earlier worker left");
         }
         let (program, arguments) = options.keeper.clone();
-        let start = Start { program, arguments, runs_dir: runs_dir.clone(), namespaces: options.namespaces };
+        let namespaces = matches!(options.isolation, Isolation::Auto | Isolation::Namespace);
+        let cgroups = options.isolation != Isolation::Process;
+        let start = Start { program, arguments, runs_dir: runs_dir.clone(), namespaces, cgroups };
         let link = Arc::new(Link::start(start)?);
-        tell(&link.means());
-        Ok(Self { link, runs_dir })
+        let means = link.means();
+        check(options.isolation, &means)?;
+        Ok(Self { link, runs_dir, term: None })
     }
 
-    /// What keeps the processes of a run together.
+    /// What the kernel gives for runs.
     pub fn means(&self) -> Means {
         self.link.means()
     }
-}
 
-fn tell(means: &Means) {
-    match means {
-        Means::Namespaces { user: false } => tracing::info!("each run has a PID namespace"),
-        Means::Namespaces { user: true } => {
-            tracing::info!(
-                "each run has a PID namespace within a user namespace: sudo and its like have no effect in it"
-            );
+    /// Says in the log which means are used, and what the types ask for in vain.
+    pub fn tell(&self, types: &TaskTypes) {
+        let means = self.means();
+        for Remark { says, advice } in [means.isolation(), means.limits()] {
+            match advice {
+                None => tracing::info!("{says}"),
+                Some(advice) => tracing::warn!(advice, "{says}"),
+            }
         }
-        Means::Descendants { because } => tracing::warn!(
-            because,
-            "runs have no PID namespaces: a run's processes are found by their parents, and one that forks faster than it \
-             is found may live on"
-        ),
+        for lacking in means.lacking(types) {
+            tracing::warn!("{lacking}");
+        }
     }
 }
 
-/// Blocks: it writes files, and the keeper may be busy.
-fn launch(link: &Link, runs_dir: &std::path::Path, spawn: &Spawn, term: u64) -> Result<Launched, String> {
-    let dir = PrivateDir::make(runs_dir, spawn)?;
-    let order = Order { argv: spawn.argv.clone(), env: dir.environment(spawn), dir: dir.path().into() };
-    let unmade = |error: io::Error| format!("could not make what a process is started with: {error}");
-    let mut file = File::from(memfd_create("baton-order", MemfdFlags::CLOEXEC).map_err(|e| unmade(e.into()))?);
-    file.write_all(&serde_json::to_vec(&order).map_err(|e| unmade(e.into()))?).map_err(unmade)?;
-    let (stdout, agents_stdout) = io::pipe().map_err(unmade)?;
-    let (stderr, agents_stderr) = io::pipe().map_err(unmade)?;
-    let (channel, guardians_channel) = Channel::pair().map_err(unmade)?;
-    let descriptors = [guardians_channel.as_fd(), file.as_fd(), agents_stdout.as_fd(), agents_stderr.as_fd()];
-    link.run(term, dir.path().into(), &descriptors).map_err(|error| error.to_string())?;
-    // From here on its guardian removes it.
-    Ok(Launched { channel, stdout: stdout.into(), stderr: stderr.into(), dir: dir.hand_over() })
+fn check(isolation: Isolation, means: &Means) -> Result<(), Unopened> {
+    let wanted = match isolation {
+        Isolation::Auto | Isolation::Process => return Ok(()),
+        Isolation::Namespace => "PID namespaces",
+        Isolation::Cgroup => "cgroups",
+    };
+    match (&means.keeping, &means.cgroups) {
+        (Keeping::Cgroup { because } | Keeping::Descendants { because }, _) if isolation == Isolation::Namespace => {
+            Err(Unopened::Means { wanted, because: because.clone() })
+        }
+        (_, Cgroups::Absent { because }) if isolation == Isolation::Cgroup => {
+            Err(Unopened::Means { wanted, because: because.clone() })
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Agents for Subprocesses {
     type Process = Subprocess;
 
+    fn for_run(&self) -> Self {
+        Self { term: Some(self.link.term()), ..self.clone() }
+    }
+
     async fn spawn(&self, spawn: Spawn) -> Result<Subprocess, String> {
-        // Before anything that may wait: what was begun under a term that has ended must not go on under the next.
-        let term = self.link.term();
+        // What was begun under a term that has ended must not go on under the next.
+        let term = self.term.unwrap_or_else(|| self.link.term());
         let (link, runs_dir) = (self.link.clone(), self.runs_dir.clone());
-        let launched = spawn_blocking(move || launch(&link, &runs_dir, &spawn, term)).await;
+        let launched = spawn_blocking(move || launch(&link, &runs_dir, spawn, term)).await;
         Subprocess::begin(launched.map_err(|error| format!("could not start a process: {error}"))??).await
     }
 

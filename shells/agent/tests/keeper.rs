@@ -3,10 +3,10 @@
 
 mod site;
 
-use baton_agent::{Means, Subprocesses};
+use baton_agent::{Isolation, Keeping, Subprocesses};
 use baton_core::process::{ExitStatus, Signal, Spawn};
 use baton_runtime::ports::{Agents as _, Process as _};
-use site::{FIXTURE, PATIENCE, Site, hear, hear_all, living, misbehave, options, spawn, until, until_ready};
+use site::{FIXTURE, PATIENCE, Site, each, hear, hear_all, living, misbehave, options, spawn, until, until_ready};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -23,11 +23,11 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(namespaces: bool) -> Self {
+    fn start(isolation: Isolation) -> Self {
         let dir = TempDir::new().unwrap();
-        let kind = if namespaces { "namespaces" } else { "plain" };
+        let kind = format!("{isolation:?}").to_lowercase();
         let mut child = Command::new(FIXTURE)
-            .args(["worker", kind])
+            .args(["worker", &kind])
             .env("RUNS_DIR", dir.path().join("runs"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -114,8 +114,8 @@ const STUBBORN: [&str; 6] =
 
 #[tokio::test]
 async fn a_killed_worker_leaves_nothing() {
-    for namespaces in [true, false] {
-        let mut worker = Worker::start(namespaces);
+    for isolation in each() {
+        let mut worker = Worker::start(isolation);
         for (number, mode) in STUBBORN.iter().enumerate() {
             worker.spawn(mode);
             worker.hear(&format!("started {}", number + 1));
@@ -128,9 +128,9 @@ async fn a_killed_worker_leaves_nothing() {
 
 #[tokio::test]
 async fn a_worker_that_is_killed_while_it_spawns_leaves_nothing() {
-    for namespaces in [true, false] {
+    for isolation in each() {
         for round in 0..=STUBBORN.len() {
-            let mut worker = Worker::start(namespaces);
+            let mut worker = Worker::start(isolation);
             for mode in STUBBORN {
                 worker.spawn(mode);
             }
@@ -148,7 +148,7 @@ async fn a_worker_that_is_killed_while_it_spawns_leaves_nothing() {
 
 #[tokio::test]
 async fn a_killed_keeper_takes_every_run_with_it_and_another_takes_its_place() {
-    for site in Site::both() {
+    for site in Site::each() {
         let mut processes = Vec::new();
         for (attempt, mode) in (1..).zip(STUBBORN) {
             let mark = format!("{mode} --text {}/mark", site.dir.path().display());
@@ -171,7 +171,7 @@ async fn a_killed_keeper_takes_every_run_with_it_and_another_takes_its_place() {
 
 #[tokio::test]
 async fn a_killed_guardian_takes_its_run_with_it_and_no_other() {
-    for site in Site::both() {
+    for site in Site::each() {
         let other = Spawn { attempt: 2, ..spawn("silent") };
         let mut other = site.agents.spawn(other).await.unwrap();
         until_ready(&mut other).await;
@@ -189,8 +189,8 @@ async fn a_killed_guardian_takes_its_run_with_it_and_no_other() {
 
 #[tokio::test]
 async fn a_frozen_worker_loses_its_processes_before_its_claims_end() {
-    for namespaces in [true, false] {
-        let mut worker = Worker::start(namespaces);
+    for isolation in each() {
+        let mut worker = Worker::start(isolation);
         worker.hold(60_000);
         for (number, mode) in (1..).zip(STUBBORN) {
             worker.spawn(mode);
@@ -221,8 +221,27 @@ async fn a_frozen_worker_loses_its_processes_before_its_claims_end() {
 }
 
 #[tokio::test]
+async fn a_run_that_was_begun_before_the_claims_ended_makes_no_process_after() {
+    for site in Site::each() {
+        let begun = site.agents.for_run();
+        site.agents.hold_until(tokio::time::Instant::now() + Duration::from_millis(40));
+        // The worker wakes from a long sleep, and holds new claims before the run of the old one has come to its process.
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        site.agents.hold_until(tokio::time::Instant::now() + PATIENCE);
+        let (_, exit) = hear_all(&mut begun.spawn(spawn("silent")).await.unwrap()).await;
+        assert_eq!(exit, None, "it is lost");
+        // Runs begin again as soon as the worker has heard that another term has begun.
+        let patience = Instant::now() + PATIENCE;
+        while hear_all(&mut site.agents.for_run().spawn(spawn("exits")).await.unwrap()).await.1.is_none() {
+            assert!(Instant::now() < patience, "no run begins any more");
+        }
+        site.assert_nothing_left();
+    }
+}
+
+#[tokio::test]
 async fn a_lease_that_is_renewed_goes_on_and_ends_when_it_is_not() {
-    let mut worker = Worker::start(true);
+    let mut worker = Worker::start(Isolation::Auto);
     worker.hold(60_000);
     worker.spawn("silent");
     worker.hear("started 1");
@@ -237,8 +256,8 @@ async fn a_lease_that_is_renewed_goes_on_and_ends_when_it_is_not() {
 
 #[tokio::test]
 async fn a_frozen_keeper_does_not_keep_processes_beyond_the_lease() {
-    for namespaces in [true, false] {
-        let mut worker = Worker::start(namespaces);
+    for isolation in each() {
+        let mut worker = Worker::start(isolation);
         worker.hold(60_000);
         worker.spawn("wiped --stay");
         worker.hear("started 1");
@@ -259,27 +278,28 @@ async fn a_frozen_keeper_does_not_keep_processes_beyond_the_lease() {
 
 #[tokio::test]
 async fn what_hops_from_process_to_process_is_ended() {
-    let site = Site::new(true);
-    let mut process = site.spawn(&format!("hop --text {}/mark", site.dir.path().display())).await;
-    until_ready(&mut process).await;
-    process.signal(Signal::Kill);
-    let (_, exit) = hear(&mut process).await;
-    assert!(exit.survivors_killed);
-    // Without namespaces it is not promised, and said so at the start.
-    if matches!(site.agents.means(), Means::Namespaces { .. }) {
-        site.assert_nothing_left();
+    for site in Site::each() {
+        let mut process = site.spawn(&format!("hop --text {}/mark", site.dir.path().display())).await;
+        until_ready(&mut process).await;
+        process.signal(Signal::Kill);
+        let (_, exit) = hear(&mut process).await;
+        assert!(exit.survivors_killed);
+        // Without namespaces or cgroups it is not promised, and said so at the start.
+        if !matches!(site.agents.means().keeping, Keeping::Descendants { .. }) {
+            site.assert_nothing_left();
+        }
     }
 }
 
 #[tokio::test]
 async fn a_run_sees_itself_and_nobody_else_and_not_the_same_numbers_as_the_one_before() {
-    let site = Site::new(true);
+    let site = Site::new(Isolation::Auto);
     let mut numbers = Vec::new();
     for _ in 0..2 {
         let (heard, _) = hear(&mut site.spawn("numbers").await).await;
         let seen: Vec<u32> = heard.out.split_whitespace().map(|number| number.parse().unwrap()).collect();
         assert_eq!(seen[0], seen[1], "/proc is its own");
-        if matches!(site.agents.means(), Means::Namespaces { .. }) {
+        if matches!(site.agents.means().keeping, Keeping::Namespaces { .. }) {
             assert_eq!(seen[2], 2, "itself, and its guardian");
         }
         numbers.push(seen[0]);
@@ -289,8 +309,8 @@ async fn a_run_sees_itself_and_nobody_else_and_not_the_same_numbers_as_the_one_b
 
 #[tokio::test]
 async fn what_an_earlier_worker_left_is_ended_at_the_next_start() {
-    for namespaces in [true, false] {
-        let mut worker = Worker::start(namespaces);
+    for isolation in each() {
+        let mut worker = Worker::start(isolation);
         worker.spawn("daemon --stay");
         worker.hear("started 1");
         // All that could end it by itself is stopped.
@@ -300,7 +320,7 @@ async fn what_an_earlier_worker_left_is_ended_at_the_next_start() {
         worker.signal("KILL");
         worker.child.wait().unwrap();
         assert!(!living(worker.dir.path()).is_empty());
-        let next = Subprocesses::open(&options(worker.dir.path(), namespaces)).unwrap();
+        let next = Subprocesses::open(&options(worker.dir.path(), isolation)).unwrap();
         assert!(living(worker.dir.path()).is_empty());
         assert!(is_empty(&worker.dir.path().join("runs")));
         until("one keeper", || kept_by(worker.dir.path()).len() == 1).await;

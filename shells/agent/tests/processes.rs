@@ -10,38 +10,38 @@ use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn output_and_exit_are_heard() {
-    for site in Site::both() {
+    for site in Site::each() {
         let (heard, exit) = hear(&mut site.spawn("exits --code 3 --text no-luck").await).await;
         assert_eq!((heard.err.as_str(), exit.status), ("no-luck\n", ExitStatus::Code(3)));
         let (heard, exit) = hear(&mut site.spawn("lines --lines 3 --text x").await).await;
-        assert_eq!((heard.out.lines().count(), exit), (3, WELL));
+        assert_eq!((heard.out.lines().count(), exit.status), (3, WELL));
         site.assert_nothing_left();
     }
 }
 
 #[tokio::test]
 async fn a_flood_on_one_stream_does_not_hold_the_other_up() {
-    for site in Site::both() {
+    for site in Site::each() {
         let (heard, exit) = hear(&mut site.spawn("flood").await).await;
-        assert_eq!((heard.out.as_str(), heard.err.len(), exit), ("after the flood\n", 1024 * 1024, WELL));
+        assert_eq!((heard.out.as_str(), heard.err.len(), exit.status), ("after the flood\n", 1024 * 1024, WELL));
     }
 }
 
 #[tokio::test]
 async fn every_line_of_a_firehose_arrives_however_slowly_it_is_read() {
-    for site in Site::both() {
+    for site in Site::each() {
         let mut process = site.spawn("lines --lines 100000 --text abc").await;
         // Long enough for the agent to be done and the pipe to be full, were it not for back-pressure.
         tokio::time::sleep(Duration::from_millis(300)).await;
         let (heard, exit) = hear(&mut process).await;
-        assert_eq!((heard.out.lines().count(), exit), (100_000, WELL));
+        assert_eq!((heard.out.lines().count(), exit.status), (100_000, WELL));
         assert!(heard.out.ends_with("line 100000 of 100000: abc\n"));
     }
 }
 
 #[tokio::test]
 async fn a_process_that_dies_by_a_signal_says_which() {
-    for site in Site::both() {
+    for site in Site::each() {
         let (_, exit) = hear(&mut site.spawn("dies --code 11").await).await;
         assert_eq!(exit.status, ExitStatus::Signal(11));
     }
@@ -49,7 +49,7 @@ async fn a_process_that_dies_by_a_signal_says_which() {
 
 #[tokio::test]
 async fn sigterm_ends_a_silent_process_and_sigkill_a_stubborn_one() {
-    for site in Site::both() {
+    for site in Site::each() {
         let mut silent = site.spawn("silent").await;
         until_ready(&mut silent).await;
         silent.signal(Signal::Terminate);
@@ -65,7 +65,7 @@ async fn sigterm_ends_a_silent_process_and_sigkill_a_stubborn_one() {
 
 #[tokio::test]
 async fn a_process_that_is_stopped_hears_sigterm() {
-    for site in Site::both() {
+    for site in Site::each() {
         let mut stopped = site.spawn("stopped").await;
         until_ready(&mut stopped).await;
         stopped.signal(Signal::Terminate);
@@ -75,7 +75,7 @@ async fn a_process_that_is_stopped_hears_sigterm() {
 
 #[tokio::test]
 async fn whatever_a_process_leaves_behind_is_ended() {
-    for site in Site::both() {
+    for site in Site::each() {
         for mode in ["child", "detached", "daemon", "brood"] {
             let began = Instant::now();
             let mut process = site.spawn(mode).await;
@@ -94,7 +94,7 @@ async fn whatever_a_process_leaves_behind_is_ended() {
 
 #[tokio::test]
 async fn a_kill_takes_daemons_with_it() {
-    for site in Site::both() {
+    for site in Site::each() {
         for mode in ["detached --stay", "daemon --stay"] {
             let mut process = site.spawn(mode).await;
             until_ready(&mut process).await;
@@ -107,7 +107,7 @@ async fn a_kill_takes_daemons_with_it() {
 
 #[tokio::test]
 async fn a_process_that_is_dropped_is_killed() {
-    for site in Site::both() {
+    for site in Site::each() {
         let mut process = site.spawn("daemon --stay").await;
         until_ready(&mut process).await;
         drop(process);
@@ -117,19 +117,19 @@ async fn a_process_that_is_dropped_is_killed() {
 
 #[tokio::test]
 async fn private_files_are_private_and_go() {
-    for site in Site::both() {
+    for site in Site::each() {
         let (heard, exit) = hear(&mut site.spawn("files").await).await;
         let first = heard.out.lines().next().unwrap();
         assert!(first.starts_with("600 700 "), "{first}");
         assert!(heard.out.contains("{\"db_conn\":\"x\"}"));
-        assert_eq!(exit, WELL);
+        assert_eq!(exit.status, WELL);
         site.assert_nothing_left();
     }
 }
 
 #[tokio::test]
 async fn the_environment_is_what_it_must_be() {
-    for site in Site::both() {
+    for site in Site::each() {
         let (heard, _) = hear(&mut site.spawn("environment").await).await;
         let names: Vec<_> = heard.out.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
         for name in ["BATON_ATTEMPT", "BATON_PROJECT_FILE", "BATON_TASK_ID", "GREETING", "PATH", "TMPDIR"] {
@@ -141,7 +141,7 @@ async fn the_environment_is_what_it_must_be() {
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_said_in_words() {
-    for site in Site::both() {
+    for site in Site::each() {
         let nothing = Spawn { argv: vec!["no-such-agent".into()], ..spawn("") };
         let why = site.agents.spawn(nothing).await.err().unwrap();
         assert_eq!(
@@ -157,12 +157,12 @@ async fn a_program_that_is_not_there_is_said_in_words() {
 
 #[tokio::test]
 async fn hundreds_of_runs_leave_nothing() {
-    for site in Site::both() {
+    for site in Site::each() {
         for round in 0..200 {
             let mut process =
                 site.agents.spawn(Spawn { argv: vec!["echo".into(), round.to_string()], ..spawn("") }).await.unwrap();
             let (heard, exit) = hear(&mut process).await;
-            assert_eq!((heard.out, exit), (format!("{round}\n"), WELL));
+            assert_eq!((heard.out, exit.status), (format!("{round}\n"), WELL));
         }
         site.assert_nothing_left();
     }

@@ -29,6 +29,7 @@ pub fn read(arguments: &[OsString]) -> Result<Cli, Failure> {
     let agent = match &mut cli.command {
         Command::Dev(dev) => Some(&mut dev.agent),
         Command::Worker(worker) => Some(&mut worker.agent),
+        Command::Doctor(doctor) => Some(&mut doctor.agent),
         _ => None,
     };
     if let (Some(agent), Some((_, matches))) = (agent, matches.subcommand()) {

@@ -65,7 +65,9 @@ async fn start(options: &Dev) -> Result<Parts, Failure> {
     let log_options = LogOptions { partitions, retention, ..LogOptions::default() };
     let log = LocalLog::open(&options.data, &log_options).map_err(Failure::unreachable)?;
     let listening = listen_for_api(&options.access).await?.with_agent(&options.agent.agent.0);
-    let agents = Subprocesses::open(&keeper::options(options.data.join("runs"))).map_err(Failure::unreachable)?;
+    let agents = Subprocesses::open(&keeper::options(options.data.join("runs"), options.work.isolation.into()))
+        .map_err(Failure::unreachable)?;
+    agents.tell(&types);
     let address = listening.address;
     let api = ServedApi::start(log.clone(), listening, types.clone(), retention, &options.api, identity(Role::Api, ""));
     let membership = Membership { retention, identity: Some(identity(Role::Worker, "")), ..Membership::default() };

@@ -1,6 +1,6 @@
 //! This binary as the keeper of its own worker: what must be said to it so that it is one. No word for people: it is in no help.
 
-use baton_agent::Options;
+use baton_agent::{Isolation, Options};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ pub fn is_asked_for(arguments: &[OsString]) -> bool {
 }
 
 /// For a worker whose runs live in this directory.
-pub fn options(runs_dir: PathBuf) -> Options {
+pub fn options(runs_dir: PathBuf, isolation: Isolation) -> Options {
     // The running program itself, even if its file was replaced meanwhile.
-    Options { runs_dir, keeper: ("/proc/self/exe".into(), vec![WORD.into()]), namespaces: true }
+    Options { runs_dir, keeper: ("/proc/self/exe".into(), vec![WORD.into()]), isolation }
 }

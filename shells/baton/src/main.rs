@@ -4,6 +4,7 @@ mod cli;
 mod client;
 mod config;
 mod dev;
+mod doctor;
 mod identity;
 mod kafka;
 mod keeper;
@@ -46,6 +47,7 @@ fn start(arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Worker(options) => runtime.block_on(services::worker::run(*options)),
         Command::Projects(options) => runtime.block_on(services::projects::run(options)),
         Command::Topics(options) => runtime.block_on(services::topics::run(*options)),
+        Command::Doctor(options) => runtime.block_on(doctor::run(*options)),
         Command::Ready(options) => runtime.block_on(client::ready(options)),
         Command::Submit(options) => runtime.block_on(client::submit(options)),
         Command::Watch(options) => runtime.block_on(client::watch(options)),

@@ -62,6 +62,11 @@ pub fn size(text: &str) -> Result<usize, String> {
     usize::try_from(size.as_u64()).map_err(|_| "is more than this machine can address".into())
 }
 
+/// A number of bytes, for people.
+pub fn shown_size(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
+}
+
 /// A number of bytes that a line may have.
 pub fn line_size(text: &str) -> Result<usize, String> {
     let size = size(text)?;

@@ -109,14 +109,17 @@ pub fn worker_config(agent: &Agent, work: &Work, types: TaskTypes) -> WorkerConf
 /// A missing program fails each task, with a reason; whoever starts Baton should know before. It may still be installed.
 pub fn look_for(agent: &Agent) {
     let Some(program) = agent.agent.0.first() else { return };
-    let is_program = |path: &Path| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-    let found = if program.contains('/') {
-        is_program(Path::new(program))
-    } else {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|directory| is_program(&directory.join(program)))
-    };
-    if !found {
+    if !is_program(program) {
         tracing::warn!(program, "there is no such program; until there is, tasks will fail (it is given by --agent)");
     }
+}
+
+/// Whether a process can be made of it: as a path, or by PATH.
+pub fn is_program(program: &str) -> bool {
+    let can_run = |path: &Path| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    if program.contains('/') {
+        return can_run(Path::new(program));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| can_run(&directory.join(program)))
 }

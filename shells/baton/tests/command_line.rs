@@ -29,6 +29,7 @@ fn help_reads_well() {
         ("projects", &["projects", "--help"]),
         ("topics", &["topics", "--help"]),
         ("ready", &["ready", "--help"]),
+        ("doctor", &["doctor", "--help"]),
         ("submit", &["submit", "--help"]),
         ("watch", &["watch", "--help"]),
         ("stop", &["stop", "--help"]),
@@ -207,5 +208,43 @@ fn the_projects_come_from_where_it_was_said_last() {
     ] {
         let said = said(&baton(&directory, arguments, variables));
         assert!(said.contains(wins), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn the_doctor_says_what_is_missing_and_what_to_do() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("projects.json"), "{\"default\": {}}").unwrap();
+    fs::write(
+        directory.path().join("types.toml"),
+        "[types.t]\nagent = [\"no-such-agent\"]\nprocess = { directory = \"/no/such\" }",
+    )
+    .unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let well = ["doctor", "--projects", "projects.json", "--agent", "sh", "--json", "--log-level", "error"];
+    let output = baton(&directory, &well, &[("PATH", &path)]);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let about =
+        |name: &str| found.as_array().unwrap().iter().filter(|f| f["about"] == name).cloned().collect::<Vec<_>>();
+    assert!(output.status.success(), "{found}");
+    for name in ["isolation", "limits", "runs", "agent", "types", "projects", "directory", "disk", "files", "log"] {
+        assert!(!about(name).is_empty(), "{name}: {found}");
+    }
+    assert_eq!((about("runs")[0]["state"].as_str(), about("isolation").len()), (Some("well"), 1));
+    let left: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+
+    let bad = ["doctor", "--types", "types.toml", "--agent", "sh", "--isolation", "process", "--log-level", "error"];
+    let output = baton(&directory, &bad, &[("PATH", &path)]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = said(&output);
+    for says in [
+        "weak  isolation  runs have no PID namespaces (they are switched off) and no cgroups",
+        "weak  types      types.t.process.directory: there is no directory /no/such here",
+        "bad   agent      types.t.agent: there is no program \"no-such-agent\"",
+        "                 -> give --projects FILE or --projects-url URL",
+        "Baton can't work here as it is: 2 of these must be put right.",
+    ] {
+        assert!(said.contains(says), "{said}");
     }
 }

@@ -180,6 +180,13 @@ pub trait Agents: Clone + Send + Sync + 'static {
     /// See [`Process`].
     type Process: Process;
 
+    /// A handle for the one run that begins now: what it spawns later is of the claims as they are now, and is not made when
+    /// those have gone meanwhile, even if this worker has others by then.
+    #[must_use]
+    fn for_run(&self) -> Self {
+        self.clone()
+    }
+
     /// Starts a process, with its own group, directory and private files; stdin is closed. The error is a
     /// sentence for the task's owner.
     fn spawn(&self, spawn: Spawn) -> impl Future<Output = Result<Self::Process, String>> + Send;

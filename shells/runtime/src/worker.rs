@@ -265,7 +265,8 @@ impl<L: Log, S: Steps, A: Agents, P: Projects, W: World> Hands<L, S, A, P, W> {
         );
         span.in_scope(|| tracing::info!("started"));
         let (told, inputs) = mpsc::channel(TOLD);
-        let (ports, answers) = (self.ports.clone(), self.answers.clone());
+        let ports = Ports { agents: self.ports.agents.for_run(), ..self.ports.clone() };
+        let answers = self.answers.clone();
         self.runs.insert(id, told);
         let running = tokio::spawn(run::run(ports, spec, inputs).instrument(span));
         tokio::spawn(async move {

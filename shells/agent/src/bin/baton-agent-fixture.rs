@@ -1,7 +1,9 @@
 //! For this crate's tests, as its first word says: a keeper, or a worker that may be killed or frozen. The `baton` binary is
 //! its own keeper.
 
-use baton_agent::{Options, Subprocess, Subprocesses};
+use baton_agent::{Isolation, Options, Subprocess, Subprocesses};
+use baton_core::launch::Launch;
+use baton_core::limits::Limits;
 use baton_core::process::Spawn;
 use baton_runtime::ports::{Agents as _, Process as _, ProcessEvent};
 use std::io::Write as _;
@@ -14,9 +16,9 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.as_slice() {
         [word] if word == "keeper" => baton_agent::keeper(),
-        [word, namespaces] if word == "worker" => work(namespaces == "namespaces"),
+        [word, isolation] if word == "worker" => work(isolation),
         _ => {
-            eprintln!("say `keeper`, or `worker namespaces|plain` with RUNS_DIR in the environment");
+            eprintln!("say `keeper`, or `worker namespace|cgroup|process` with RUNS_DIR in the environment");
             ExitCode::from(2)
         }
     }
@@ -24,11 +26,16 @@ fn main() -> ExitCode {
 
 /// Does what is said on standard input: `hold MILLISECONDS`, or `spawn COMMAND LINE`. Says `held N` after N spawns, and
 /// `started N`, `refused N`, `lost N` and `exited N` of the Nth.
-fn work(namespaces: bool) -> ExitCode {
+fn work(isolation: &str) -> ExitCode {
+    let isolation = match isolation {
+        "cgroup" => Isolation::Cgroup,
+        "process" => Isolation::Process,
+        _ => Isolation::Auto,
+    };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let program = std::env::current_exe().expect("this program has a name");
     let runs_dir = std::env::var_os("RUNS_DIR").expect("RUNS_DIR is set").into();
-    let options = Options { runs_dir, keeper: (program, vec!["keeper".into()]), namespaces };
+    let options = Options { runs_dir, keeper: (program, vec!["keeper".into()]), isolation };
     let agents = Subprocesses::open(&options).expect("subprocesses");
     let (said, mut heard) = mpsc::unbounded_channel();
     std::thread::spawn(move || std::io::stdin().lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
@@ -59,6 +66,9 @@ async fn run(agents: Subprocesses, number: u32, command: String) {
         argv: command.split_whitespace().map(str::to_owned).collect(),
         env: Vec::new(),
         project_file: "{}".into(),
+        launch: Launch::default(),
+        limits: Limits::default(),
+        stdin: None,
     };
     match agents.spawn(spawn).await {
         Ok(process) => follow(number, process).await,

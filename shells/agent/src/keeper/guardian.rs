@@ -1,22 +1,22 @@
 //! The guardian of one run: the parent of the agent, and the one process of Baton's in the run's namespace. It ends the run
 //! with everything of it when the agent exits, and at once when its worker or its keeper lets go, or is gone.
 
+use super::cgroup::{Account, Bounds, Cgroup};
 use super::namespace::Namespaces;
-use super::protocol::{Channel, FromGuardian, Order, Status, ToGuardian, Wait};
+use super::protocol::{Channel, FromGuardian, Order, Status, ToGuardian, Used, Wait};
+use super::start::{Around, start};
 use super::{kernel, sweep};
 use crate::private::remove;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitStatus, getpid, kill_process, kill_process_group, pidfd_open,
-    set_child_subreaper, set_parent_process_death_signal, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitStatus, getpgid, getpid, kill_process, kill_process_group,
+    pidfd_open, set_child_subreaper, set_parent_process_death_signal, waitid,
 };
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 /// What a guardian is given.
 pub struct Post {
@@ -28,6 +28,8 @@ pub struct Post {
     pub stderr: OwnedFd,
     /// Ends when the keeper lets go, and when it is gone.
     pub leash: OwnedFd,
+    /// The run's own, where there are cgroups. It is made, and removed, here.
+    pub cgroup: Option<Cgroup>,
 }
 
 /// The whole life of a guardian, in a process that the keeper has just cloned.
@@ -38,13 +40,13 @@ pub fn live(post: Post, namespaces: Option<Namespaces>) -> io::Result<()> {
     set_child_subreaper(Some(getpid()))?;
     let _ = rustix::thread::set_name(c"baton-guardian");
     let children = kernel::signals_of_children()?;
-    let Post { channel, mut order, stdout, stderr, leash } = post;
+    let Post { channel, mut order, stdout, stderr, leash, cgroup } = post;
     let me = pidfd_open(getpid(), PidfdFlags::empty())?;
     channel.send(&FromGuardian::Here, &[me.as_fd()], Wait::No)?;
     drop(me);
     let prepared = namespaces.map_or(Ok(()), Namespaces::enter).and_then(|()| read(&mut order));
     drop(order);
-    let order = match prepared {
+    let mut order = match prepared {
         Ok(order) => order,
         Err(error) => {
             let why = format!("could not prepare the run's processes: {error}");
@@ -55,29 +57,55 @@ pub fn live(post: Post, namespaces: Option<Namespaces>) -> io::Result<()> {
         remove(Path::new(&order.dir));
         return Ok(());
     }
-    let main = match start(&order, stdout, stderr, namespaces.is_some()) {
+    let in_namespace = namespaces.is_some();
+    let started = door_of(cgroup.as_ref(), order.bounds)
+        .and_then(|cgroup| start(&mut order, Around { stdout, stderr, cgroup, in_namespace }));
+    let main = match started {
         Ok(main) => main,
         Err(why) => {
-            remove(Path::new(&order.dir));
+            clear_away(cgroup.as_ref(), Path::new(&order.dir));
             return channel.send(&FromGuardian::Refused(why), &[], Wait::No);
         }
     };
     let _ = channel.send(&FromGuardian::Started { pid: main.as_raw_nonzero().get().unsigned_abs() }, &[], Wait::No);
     let mut run = Run { channel, leash, children, main: Some(main) };
     let ended = run.watch();
-    let swept = sweep::sweep(run.children.as_fd());
-    remove(Path::new(&order.dir));
+    let swept = sweep::sweep(run.children.as_fd(), cgroup.as_ref());
+    let account = cgroup.as_ref().map(Cgroup::account).unwrap_or_default();
+    clear_away(cgroup.as_ref(), Path::new(&order.dir));
     if let Some(status) = ended {
-        let told = FromGuardian::Ended { status, survivors: swept.survivors, stuck: swept.stuck };
+        let used = used(account);
+        let Account { out_of_memory, .. } = account;
+        let told = FromGuardian::Ended { status, survivors: swept.survivors, stuck: swept.stuck, used, out_of_memory };
         let _ = run.channel.send(&told, &[], Wait::No);
     }
     Ok(())
 }
 
+/// Makes the run's cgroup, and opens its door. The error is a sentence for the task's owner.
+fn door_of(cgroup: Option<&Cgroup>, bounds: Bounds) -> Result<Option<File>, String> {
+    let Some(cgroup) = cgroup else { return Ok(None) };
+    let door = cgroup.make(bounds).and_then(|()| cgroup.door());
+    door.map(Some).map_err(|error| format!("could not make the run's cgroup: {error}"))
+}
+
+fn clear_away(cgroup: Option<&Cgroup>, dir: &Path) {
+    if let Some(cgroup) = cgroup {
+        cgroup.remove();
+    }
+    remove(dir);
+}
+
+/// What the run has used, by now that all of it was reaped. Without a cgroup the memory is that of its largest process.
+fn used(account: Account) -> Used {
+    let (cpu, largest) = kernel::used_by_children();
+    Used { cpu, peak_memory: account.peak_memory.unwrap_or(largest) }
+}
+
 /// Closes all that was the keeper's.
 #[allow(unsafe_code)]
 fn shut(post: &Post) {
-    let Post { channel, order, stdout, stderr, leash } = post;
+    let Post { channel, order, stdout, stderr, leash, .. } = post;
     let own = [channel.as_raw_fd(), order.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd(), leash.as_raw_fd()];
     // SAFETY: this process never returns to what the keeper was doing, nor drops what was the keeper's.
     unsafe { kernel::close_all_but(3, &own) };
@@ -93,46 +121,6 @@ fn read(file: &mut File) -> io::Result<Order> {
     file.rewind()?;
     file.read_to_end(&mut text)?;
     Ok(serde_json::from_slice(&text)?)
-}
-
-/// The error is a sentence for the task's owner.
-fn start(order: &Order, stdout: OwnedFd, stderr: OwnedFd, in_namespace: bool) -> Result<Pid, String> {
-    let (program, arguments) = order.argv.split_first().ok_or("the command line is empty")?;
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(order.env.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
-    before_exec(&mut command, (!in_namespace).then(getpid));
-    let child = command.spawn().map_err(|error| refusal(program, &error))?;
-    child.id().try_into().ok().and_then(Pid::from_raw).ok_or_else(|| "the process has no number".to_owned())
-}
-
-/// The agent hears all signals, and where no namespace ends with its `parent` the kernel kills it when that one ends.
-#[allow(unsafe_code)]
-fn before_exec(command: &mut Command, parent: Option<Pid>) {
-    let in_child = move || {
-        kernel::unblock_signals();
-        if parent.is_some() {
-            set_parent_process_death_signal(Some(Signal::KILL))?;
-            // It may have died before the line above.
-            return if rustix::process::getppid() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) };
-        }
-        Ok(())
-    };
-    // SAFETY: between fork and exec only system calls are made, and nothing is allocated or locked.
-    unsafe { command.pre_exec(in_child) };
-}
-
-fn refusal(program: &str, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => format!(
-            "could not start {program}: there is no such program on this worker (is it installed, and on PATH?)"
-        ),
-        io::ErrorKind::PermissionDenied => format!("could not start {program}: it is not an executable file"),
-        io::ErrorKind::ArgumentListTooLong => {
-            format!("could not start {program}: its arguments are longer than the system takes")
-        }
-        _ => format!("could not start {program}: {error}"),
-    }
 }
 
 struct Run {
@@ -185,9 +173,11 @@ impl Run {
             // Where there is no group any more, the agent has exited.
             let _ = kill_process_group(main, *signal);
         }
-        if matches!(signal, ToGuardian::Kill) {
-            // It may have joined another group.
-            let _ = kill_process(main, Signal::KILL);
+        // It may have joined another group.
+        if getpgid(Some(main)) != Ok(main) {
+            for signal in signals {
+                let _ = kill_process(main, *signal);
+            }
         }
     }
 

@@ -2,11 +2,13 @@
 #![allow(unsafe_code)]
 
 use super::protocol::Moment;
+use rustix::io::Errno;
 use rustix::process::Pid;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 use std::ptr::null_mut;
+use std::time::Duration;
 
 /// Makes a child, in new namespaces if the flags say so. `None` is said in the child.
 ///
@@ -45,14 +47,42 @@ pub fn signals_of_children() -> io::Result<OwnedFd> {
     }
 }
 
-/// Undoes what [`signals_of_children`] has blocked, in a child that is about to become another program.
-pub fn unblock_signals() {
+/// Undoes what [`signals_of_children`] has blocked, and what whoever started Baton has had ignored (a shell does so for what it
+/// starts in the background), in a child that is about to become another program.
+pub fn reset_signals() {
     let mut none = MaybeUninit::uninit();
-    // SAFETY: the set is initialised by the first call; neither can fail, and both may be called between fork and exec.
+    // SAFETY: the set is initialised by the second call; all may be called between fork and exec, and to fail, as for SIGKILL, does
+    // no harm.
     unsafe {
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), null_mut());
     }
+}
+
+/// Gives this process these groups, beside its own.
+pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads as many numbers as it is told that there are.
+    let set = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+    if set == 0 { Ok(()) } else { Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::PERM)) }
+}
+
+/// What all children have used that were reaped, with those that they had reaped: time of processors, and the memory of the
+/// largest of them at its peak, in bytes.
+pub fn used_by_children() -> (Duration, u64) {
+    // SAFETY: a zeroed `rusage` is valid, and lives through the call, which can't fail with these arguments.
+    let used = unsafe {
+        let mut used: libc::rusage = MaybeUninit::zeroed().assume_init();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut used);
+        used
+    };
+    let time = |time: libc::timeval| {
+        let micros = Duration::from_micros(time.tv_usec.unsigned_abs());
+        Duration::from_secs(time.tv_sec.unsigned_abs()) + micros
+    };
+    (time(used.ru_utime) + time(used.ru_stime), used.ru_maxrss.unsigned_abs() * 1024)
 }
 
 /// Closes every descriptor from `first` on, but these.

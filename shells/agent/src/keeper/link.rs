@@ -36,6 +36,8 @@ pub struct Start {
     pub runs_dir: PathBuf,
     /// Whether runs may have namespaces of their own.
     pub namespaces: bool,
+    /// Whether runs may have cgroups of their own.
+    pub cgroups: bool,
 }
 
 /// See the module's words.
@@ -49,7 +51,9 @@ pub struct Link {
 struct State {
     keeper: Running,
     means: Means,
-    /// The number of the lease's term.
+    /// The number of the lease's term that lasts, as the keeper says.
+    latest: u64,
+    /// The term in which the worker last said that it holds: what it began before is of no later one.
     term: u64,
     /// What was last said of the lease.
     held: Option<(Moment, Moment)>,
@@ -66,7 +70,7 @@ impl Link {
     pub fn start(start: Start) -> Result<Self, Unkept> {
         let term = 1;
         let (keeper, means) = begin(&start, term)?;
-        let state = State { keeper, means, term, held: None };
+        let state = State { keeper, means, latest: term, term, held: None };
         Ok(Self { start, state: Mutex::new(state) })
     }
 
@@ -75,7 +79,8 @@ impl Link {
         self.state().means.clone()
     }
 
-    /// The lease's term that lasts now.
+    /// The term in which the worker last said that it holds. What is begun for a claim has to be begun in it: a worker that froze
+    /// and woke may not know yet that its claims have gone, while the keeper has said that another term has begun.
     pub fn term(&self) -> u64 {
         let mut state = self.state();
         state.listen();
@@ -97,6 +102,8 @@ impl Link {
     /// Holds the lease. What there is no room for is not said: the lease then ends earlier.
     pub fn hold(&self, end_at: Moment, gone_by: Moment) {
         let mut state = self.state();
+        state.listen();
+        state.term = state.latest;
         state.held = Some((end_at, gone_by));
         if let Err(error) = state.send(&ToKeeper::Hold { end_at, gone_by }, &[], &self.start) {
             tracing::error!(%error, "no task can be run");
@@ -135,9 +142,12 @@ impl State {
     fn listen(&mut self) {
         while let Some(channel) = &self.keeper.channel {
             match channel.receive::<FromKeeper>(Wait::No) {
-                Ok(Some((FromKeeper::Lapsed { term }, _))) => {
+                Ok(Some((FromKeeper::Lapsed { term, renewed }, _))) => {
                     tracing::warn!("the worker's claims ran out before they were renewed: its runs were ended");
-                    self.term = term;
+                    self.latest = term;
+                    if renewed {
+                        self.term = term;
+                    }
                 }
                 Ok(Some((FromKeeper::Remark(remark), _))) => tracing::error!("{remark}"),
                 Ok(Some((FromKeeper::Ready { .. }, _))) => {}
@@ -151,14 +161,21 @@ impl State {
         tracing::error!(ended = self.keeper.bury(), "the keeper is gone, and with it all runs; another one is started");
         if self.held.is_some() {
             // What was asked for under the lease that ended with the keeper must not begin.
-            self.term += 1;
+            self.latest += 1;
         }
-        (self.keeper, self.means) = begin(start, self.term)?;
+        // What was held is said again, and where that has ended meanwhile the keeper refuses.
+        self.term = self.latest;
+        (self.keeper, self.means) = begin(start, self.latest)?;
         if let Some((end_at, gone_by)) = self.held {
             let _ = self.try_send(&ToKeeper::Hold { end_at, gone_by }, &[]);
         }
         Ok(())
     }
+}
+
+fn beginning(start: &Start, term: u64) -> ToKeeper {
+    let cgroups = start.cgroups.then(|| start.runs_dir.clone().into());
+    ToKeeper::Begin { term, namespaces: start.namespaces, cgroups }
 }
 
 fn begin(start: &Start, term: u64) -> Result<(Running, Means), Unkept> {
@@ -175,7 +192,7 @@ fn begin(start: &Start, term: u64) -> Result<(Running, Means), Unkept> {
     let mut keeper = Running { channel: None, child: Some(child) };
     let answer = set_socket_timeout(ours.as_fd(), Timeout::Recv, Some(BEGINS_WITHIN))
         .map_err(io::Error::from)
-        .and_then(|()| ours.send(&ToKeeper::Begin { term, namespaces: start.namespaces }, &[], Wait::Yes))
+        .and_then(|()| ours.send(&beginning(start, term), &[], Wait::Yes))
         .and_then(|()| ours.receive(Wait::Yes));
     match answer {
         Ok(Some((FromKeeper::Ready { means }, _))) => {

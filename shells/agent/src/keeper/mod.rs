@@ -1,20 +1,26 @@
 //! The keeper: a small process between a worker and the runs of it. It makes a guardian for each run, and ends them all when
 //! its lease runs out or its worker is gone; then it goes, too. It knows nothing of tasks, and writes to no log.
 
+mod cgroup;
 mod guardian;
 mod kernel;
 mod lease;
 mod link;
 mod namespace;
+mod outfit;
 mod protocol;
+mod start;
 mod sweep;
 
+pub(crate) use cgroup::{Bounds, end_all as end_all_cgroups};
 pub use link::Unkept;
 pub(crate) use link::{Link, MARK, Start};
-pub use protocol::Means;
-pub(crate) use protocol::{Channel, FromGuardian, Order, Status, ToGuardian, Wait};
+pub(crate) use outfit::{Limit, LimitKind, Outfit, User};
+pub use protocol::{Cgroups, Keeping, Means};
+pub(crate) use protocol::{Channel, FromGuardian, Order, Status, ToGuardian, Used, Wait};
 
 use crate::private::remove;
+use cgroup::{Cgroup, Cgroups as Groups};
 use guardian::Post;
 use kernel::LastResort;
 use lease::Lease;
@@ -57,6 +63,7 @@ fn now() -> Moment {
 struct Keeper {
     worker: Channel,
     namespaces: Option<Namespaces>,
+    cgroups: Option<Groups>,
     lease: Lease,
     /// Guardians hold the reading end; all of one term end when the writing end is dropped.
     leash: Leash,
@@ -73,6 +80,7 @@ struct Keeper {
 struct Guarded {
     term: u64,
     dir: PathBuf,
+    cgroup: Option<Cgroup>,
 }
 
 struct Leash {
@@ -98,12 +106,15 @@ impl Keeper {
         rustix::stdio::dup2_stdin(&nothing)?;
         let children = kernel::signals_of_children()?;
         let Some((first, _)) = worker.receive(Wait::Yes)? else { return Ok(None) };
-        let ToKeeper::Begin { term, namespaces } = first else {
+        let ToKeeper::Begin { term, namespaces, cgroups } = first else {
             return Err(io::Error::other("its worker began with something else than the beginning"));
         };
         let found = if namespaces { Namespaces::find() } else { Err("they are switched off".into()) };
         let namespaces = found.as_ref().ok().copied();
-        let means = found.map_or_else(|because| Means::Descendants { because }, Namespaces::means);
+        let off = || Err("they are switched off".to_owned());
+        let cgroups = cgroups.map_or_else(off, |runs_dir| Groups::find(Path::new(&runs_dir)));
+        let means = means(found, &cgroups);
+        let cgroups = cgroups.ok();
         if worker.send(&FromKeeper::Ready { means }, &[], Wait::Yes).is_err() {
             return Ok(None);
         }
@@ -111,6 +122,7 @@ impl Keeper {
         let keeper = Self {
             worker,
             namespaces,
+            cgroups,
             lease: Lease::new(term),
             leash: Leash::new()?,
             guardians: HashMap::new(),
@@ -146,6 +158,9 @@ impl Keeper {
             if heard {
                 self.hear()?;
             }
+        }
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.remove();
         }
         Ok(())
     }
@@ -194,14 +209,16 @@ impl Keeper {
             Err(error) => return refuse(&channel, &error),
         };
         let flags = self.namespaces.map_or(0, Namespaces::flags);
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        let cgroup = self.cgroups.as_ref().map(|cgroups| cgroups.of(&name));
         // SAFETY: the keeper has one thread, and the child ends here.
         #[allow(unsafe_code)]
         match unsafe { kernel::clone(flags) } {
             Ok(Some(guardian)) => {
-                self.guardians.insert(guardian, Guarded { term, dir });
+                self.guardians.insert(guardian, Guarded { term, dir, cgroup });
             }
             Ok(None) => {
-                let post = Post { channel, order: order.into(), stdout, stderr, leash };
+                let post = Post { channel, order: order.into(), stdout, stderr, leash, cgroup };
                 let namespaces = self.namespaces;
                 let lived = std::panic::catch_unwind(|| guardian::live(post, namespaces));
                 kernel::exit(i32::from(!matches!(lived, Ok(Ok(())))));
@@ -213,7 +230,11 @@ impl Keeper {
     /// Ends everything of the term that has just ended.
     fn lapsed(&mut self) -> io::Result<()> {
         // A worker that does not listen is frozen, or gone.
-        let _ = self.worker.send(&FromKeeper::Lapsed { term: self.lease.term() }, &[], Wait::No);
+        let _ = self.worker.send(
+            &FromKeeper::Lapsed { term: self.lease.term(), renewed: self.lease.end_at().is_some() },
+            &[],
+            Wait::No,
+        );
         self.let_go()
     }
 
@@ -258,7 +279,13 @@ impl Keeper {
             let Some(guarded) = self.guardians.remove(&pid) else { continue };
             if !is_success(status) {
                 let _ = self.worker.send(&FromKeeper::Remark(broken(&guarded.dir, status)), &[], Wait::No);
+                if let Some(cgroup) = &guarded.cgroup {
+                    cgroup.kill();
+                }
                 self.kill_orphans();
+                if let Some(cgroup) = &guarded.cgroup {
+                    cgroup.remove();
+                }
                 remove(&guarded.dir);
                 // There may be more of them than one look could see.
                 self.kill_at = self.kill_at.or_else(|| Some(now() + KILL_AGAIN_AFTER));
@@ -287,6 +314,16 @@ impl Keeper {
             let _ = self.worker.send(&FromKeeper::Remark(remark), &[], Wait::No);
         }
     }
+}
+
+fn means(namespaces: Result<Namespaces, String>, cgroups: &Result<Groups, String>) -> Means {
+    let keeping = match (namespaces, cgroups) {
+        (Ok(namespaces), _) => namespaces.keeping(),
+        (Err(because), Ok(_)) => Keeping::Cgroup { because },
+        (Err(because), Err(_)) => Keeping::Descendants { because },
+    };
+    let absent = |because: &String| Cgroups::Absent { because: because.clone() };
+    Means { keeping, cgroups: cgroups.as_ref().map_or_else(absent, Groups::found) }
 }
 
 fn refuse(channel: &Channel, error: &io::Error) {

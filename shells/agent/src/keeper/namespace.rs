@@ -2,7 +2,7 @@
 //! process of it. All or nothing: a run that sees the numbers of one namespace in the `/proc` of another would be misled.
 
 use super::kernel;
-use super::protocol::Means;
+use super::protocol::Keeping;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Pid, WaitId, WaitIdOptions, getgid, getpid, getuid, waitid};
 use std::fs;
@@ -30,8 +30,8 @@ impl Namespaces {
     }
 
     /// As it is told to the worker.
-    pub const fn means(self) -> Means {
-        Means::Namespaces { user: self.user }
+    pub const fn keeping(self) -> Keeping {
+        Keeping::Namespaces { user: self.user }
     }
 
     /// For [`kernel::clone`].

@@ -1,6 +1,8 @@
 //! What a worker, its keeper and the guardians of runs say to each other: packets of JSON on Unix sockets, some with file
 //! descriptors. An agent's output never comes this way.
 
+use super::cgroup::Bounds;
+use super::outfit::Outfit;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -31,6 +33,8 @@ pub enum ToKeeper {
         term: u64,
         /// Whether runs may have namespaces of their own.
         namespaces: bool,
+        /// Whether runs may have cgroups of their own, and what the directory of the runs is.
+        cgroups: Option<OsString>,
     },
     /// The processes may live until `end_at`, and must be gone by `gone_by`.
     Hold {
@@ -61,18 +65,51 @@ pub enum FromKeeper {
     Lapsed {
         /// The number of the next term.
         term: u64,
+        /// The worker has begun it already, by saying that it holds.
+        renewed: bool,
     },
     /// Something for the worker's log.
     Remark(String),
 }
 
+/// What the kernel gives for runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Means {
+    /// What keeps the processes of a run together.
+    pub keeping: Keeping,
+    /// Whether they can be limited together.
+    pub cgroups: Cgroups,
+}
+
+/// Whether each run has a cgroup of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cgroups {
+    /// It has, with these controllers.
+    There {
+        /// Memory is limited for all of a run together, and a kill for memory is told apart.
+        memory: bool,
+        /// Processes are limited for all of a run together.
+        pids: bool,
+    },
+    /// It has none.
+    Absent {
+        /// Why.
+        because: String,
+    },
+}
+
 /// What the kernel gives for keeping the processes of a run together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Means {
+pub enum Keeping {
     /// Each run has a PID namespace and a `/proc` of its own: when its first process is gone, so is everything.
     Namespaces {
         /// It takes a user namespace to make them: set-user-id programs then have no effect in a run.
         user: bool,
+    },
+    /// Each run has a cgroup, which is killed at one stroke, and a child subreaper.
+    Cgroup {
+        /// Why there are no namespaces.
+        because: String,
     },
     /// Each run has a child subreaper, which ends whatever descends from it.
     Descendants {
@@ -111,7 +148,20 @@ pub enum FromGuardian {
         survivors: bool,
         /// Some can't be killed: the kernel holds them.
         stuck: bool,
+        /// What all of it has used.
+        used: Used,
+        /// The kernel killed something of it for memory.
+        out_of_memory: bool,
     },
+}
+
+/// What a run has used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// Time of processors.
+    pub cpu: Duration,
+    /// The most memory at a time, in bytes.
+    pub peak_memory: u64,
 }
 
 /// How a process ended, as `waitid` tells it.
@@ -132,6 +182,14 @@ pub struct Order {
     pub env: Vec<(OsString, OsString)>,
     /// The run's own directory, which goes with it.
     pub dir: OsString,
+    /// What it reads on standard input; nothing: that is closed.
+    pub stdin: Option<String>,
+    /// Its standard output is a terminal, which is to control it.
+    pub terminal: bool,
+    /// What is done to it before it begins.
+    pub outfit: Outfit,
+    /// What its cgroup is limited to, where it has one.
+    pub bounds: Bounds,
 }
 
 /// One end of a socket of packets: they come whole and in order, or not at all.

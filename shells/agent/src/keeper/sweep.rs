@@ -1,6 +1,7 @@
 //! The end of everything that descends from this process: of the guardian of a run, or of the keeper. Only what the kernel
 //! says counts: nothing is left when there is no child to wait for any more, as all orphans become this process's children.
 
+use super::cgroup::Cgroup;
 use super::kernel;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -25,8 +26,9 @@ pub struct Swept {
     pub stuck: bool,
 }
 
-/// Kills and reaps everything that descends from this process. `children` is [`kernel::signals_of_children`].
-pub fn sweep(children: BorrowedFd<'_>) -> Swept {
+/// Kills and reaps everything that descends from this process, and what is in the run's cgroup, where it has one. `children` is
+/// [`kernel::signals_of_children`].
+pub fn sweep(children: BorrowedFd<'_>, cgroup: Option<&Cgroup>) -> Swept {
     let until = Instant::now() + SWEEP_FOR;
     let mut swept = Swept::default();
     loop {
@@ -39,6 +41,10 @@ pub fn sweep(children: BorrowedFd<'_>) -> Swept {
             kernel::kill_namespace();
             wait_for(children, SWEEP_FOR);
         } else {
+            if let Some(cgroup) = cgroup {
+                cgroup.kill();
+            }
+            // Root may leave a cgroup, and a descendant of this process it stays.
             for pid in descendants(getpid(), &HashSet::new()) {
                 let _ = kill_process(pid, Signal::KILL);
             }

@@ -2,7 +2,9 @@
 //! tried, as far as this system has them.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use baton_agent::{Options, Subprocess, Subprocesses};
+use baton_agent::{Isolation, Options, Subprocess, Subprocesses, Unopened};
+use baton_core::launch::Launch;
+use baton_core::limits::Limits;
 use baton_core::process::{Exit, ExitStatus, Spawn, Stream};
 use baton_runtime::ports::{Agents as _, Process as _, ProcessEvent};
 use std::fs;
@@ -13,25 +15,42 @@ use tempfile::TempDir;
 /// After this long what should have happened won't happen any more.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-pub const WELL: Exit = Exit::of(ExitStatus::Code(0));
+pub const WELL: ExitStatus = ExitStatus::Code(0);
 
 pub const FIXTURE: &str = env!("CARGO_BIN_EXE_baton-agent-fixture");
 
 pub struct Site {
     pub dir: TempDir,
     pub agents: Subprocesses,
+    pub isolation: Isolation,
+}
+
+/// What keeps runs together, each way of it; `Auto` is namespaces wherever there are any.
+pub const EACH: [Isolation; 3] = [Isolation::Auto, Isolation::Cgroup, Isolation::Process];
+
+/// Those of them that this system has.
+pub fn each() -> impl Iterator<Item = Isolation> {
+    let is_there = |isolation: &Isolation| {
+        let dir = TempDir::new().unwrap();
+        match Subprocesses::open(&options(dir.path(), *isolation)) {
+            Ok(_) => true,
+            Err(Unopened::Means { .. }) => false,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    EACH.into_iter().filter(is_there)
 }
 
 impl Site {
-    pub fn new(namespaces: bool) -> Self {
+    pub fn new(isolation: Isolation) -> Self {
         let dir = TempDir::new().unwrap();
-        let agents = Subprocesses::open(&options(dir.path(), namespaces)).unwrap();
-        Self { dir, agents }
+        let agents = Subprocesses::open(&options(dir.path(), isolation)).unwrap();
+        Self { dir, agents, isolation }
     }
 
-    /// With namespaces, where there are any, and without.
-    pub fn both() -> impl Iterator<Item = Self> {
-        [true, false].into_iter().map(Self::new)
+    /// In each way that this system has of keeping runs together.
+    pub fn each() -> impl Iterator<Item = Self> {
+        each().map(Self::new)
     }
 
     pub async fn spawn(&self, arguments: &str) -> Subprocess {
@@ -57,8 +76,8 @@ impl Site {
     }
 }
 
-pub fn options(dir: &Path, namespaces: bool) -> Options {
-    Options { runs_dir: dir.join("runs"), keeper: (FIXTURE.into(), vec!["keeper".into()]), namespaces }
+pub fn options(dir: &Path, isolation: Isolation) -> Options {
+    Options { runs_dir: dir.join("runs"), keeper: (FIXTURE.into(), vec!["keeper".into()]), isolation }
 }
 
 /// The fixture that misbehaves, as a command line.
@@ -73,6 +92,9 @@ pub fn spawn(arguments: &str) -> Spawn {
         argv: misbehave(arguments).split_whitespace().map(str::to_owned).collect(),
         env: vec![("GREETING".into(), "hello".into())],
         project_file: "{\"db_conn\":\"x\"}".into(),
+        launch: Launch::default(),
+        limits: Limits::default(),
+        stdin: None,
     }
 }
 

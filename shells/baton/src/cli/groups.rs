@@ -5,8 +5,8 @@
 use crate::values::{
     Origin, Secretive, Words, address, brokers, count, duration, line_size, name, origin, retention, size, words,
 };
-use clap::Args;
 use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -129,4 +129,39 @@ pub struct Work {
     /// The longest line, from 16B to 1MiB; more of it is cut, visibly
     #[arg(long, value_name = "SIZE", env = "BATON_MAX_LINE", hide_env = true, default_value = "64KiB", value_parser = line_size)]
     pub max_line: usize,
+    /// What keeps the processes of a run together, so that none is left: namespace or cgroup (or no start), process (without
+    /// either), or auto, the best that the system has
+    #[arg(
+        long,
+        value_name = "HOW",
+        env = "BATON_ISOLATION",
+        hide_env = true,
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    pub isolation: Isolation,
+}
+
+/// What is to keep the processes of a run together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Isolation {
+    /// The best of what the system lets have.
+    Auto,
+    /// A PID namespace for each run.
+    Namespace,
+    /// A cgroup for each run.
+    Cgroup,
+    /// Neither.
+    Process,
+}
+
+impl From<Isolation> for baton_agent::Isolation {
+    fn from(isolation: Isolation) -> Self {
+        match isolation {
+            Isolation::Auto => Self::Auto,
+            Isolation::Namespace => Self::Namespace,
+            Isolation::Cgroup => Self::Cgroup,
+            Isolation::Process => Self::Process,
+        }
+    }
 }

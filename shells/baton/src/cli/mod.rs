@@ -8,12 +8,14 @@
 
 mod client;
 mod dlq;
+mod doctor;
 mod groups;
 mod services;
 
 pub use client::{Client, Ls, Ready, Show, Stop, Submit, Watch};
 pub use dlq::{Dlq, DlqAction, DlqLs, DlqPurge, DlqRedrive, DlqShow, Filters, Which};
-pub use groups::{Access, Agent, Api, Kafka, Log, Types, Work};
+pub use doctor::Doctor;
+pub use groups::{Access, Agent, Api, Isolation, Kafka, Log, Types, Work};
 pub use services::{ApiService, Dev, ProjectsService, Topics, TopicsAction, WorkerService};
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -120,6 +122,8 @@ pub enum Command {
     Projects(ProjectsService),
     /// Show the topics on Kafka, or make them
     Topics(Box<Topics>),
+    /// Look whether this machine has all that Baton needs, and say what to do about what it lacks
+    Doctor(Box<Doctor>),
     /// Ask once whether a server is ready
     Ready(Ready),
     /// Submit a task, and perhaps watch it

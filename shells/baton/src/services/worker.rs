@@ -27,7 +27,9 @@ pub async fn run(options: WorkerService) -> Result<ExitCode, Failure> {
         Some(at) => Some(listen("--health", at, true).await?),
         None => None,
     };
-    let agents = Subprocesses::open(&keeper::options(options.runs.join("runs"))).map_err(Failure::unreachable)?;
+    let agents = Subprocesses::open(&keeper::options(options.runs.join("runs"), options.work.isolation.into()))
+        .map_err(Failure::unreachable)?;
+    agents.tell(&types);
     let health = listening.as_ref().map(|listening| tracing::field::display(listening.address));
     let log = kafka::open(&kafka).await?;
     tracing::info!(
