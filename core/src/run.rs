@@ -325,7 +325,10 @@ impl Run {
         }
         match (cause, status) {
             (Some(cause), status) => self.over_by(cause, status),
-            (None, None) => self.state = State::Flushing { ending: Ending::Lost },
+            (None, None) => {
+                hit(Mark::ProcessLost);
+                self.state = State::Flushing { ending: Ending::Lost };
+            }
             (None, Some(ExitStatus::Code(0))) => self.over(Kind::Done, None, status),
             (None, Some(how)) => {
                 let quoted = if self.output.last_error.is_empty() { "" } else { ": " };

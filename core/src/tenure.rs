@@ -8,6 +8,7 @@
 
 use crate::log::{Committed, Epoch, Partition};
 use crate::time::Instant;
+use baton_probe::{Mark, Mutant, hit, hit_if, is};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub const MAX_TITLE: usize = 64;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(400);
 /// How long before what could not be done is tried again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// How long what ran of a partition may take to die once the partition was lost. As long as claims end before sessions do.
+const BURIAL: Duration = Duration::from_secs(1);
 
 /// Who holds a partition, as it stands before the ledger in the metadata of the committed offset: `epoch.holder|`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,8 +122,8 @@ pub struct Tenures {
     /// Who it was before it was expelled.
     was: Option<MemberId>,
     /// The partitions whose titles may bear that id, though it holds them no longer. While it is in the group under the same
-    /// id nobody else may take them: so it gives up what it finds.
-    bequest: BTreeSet<Partition>,
+    /// id nobody else may take them: so it gives up what it finds, once what ran of them had the time to die.
+    bequest: BTreeMap<Partition, Instant>,
     seats: BTreeMap<Partition, Seat>,
     /// Former members that can commit nothing any more.
     fenced: BTreeSet<MemberId>,
@@ -179,10 +182,10 @@ impl Tenures {
     /// Takes an input in.
     pub fn handle(&mut self, input: Input, now: Instant) {
         match input {
-            Input::Joined(me) => self.on_joined(me),
+            Input::Joined(me) => self.on_joined(me, now),
             Input::Assigned(partition) => self.on_assigned(partition),
             Input::Unassigned(partition) => self.on_unassigned(partition),
-            Input::Expelled => self.on_expelled(),
+            Input::Expelled => self.on_expelled(now),
             Input::Found(partition, token, found) => self.on_found(partition, token, found, now),
             Input::Members(token, members) => self.on_members(token, members.as_ref(), now),
             Input::Fenced(member, is_fenced) => self.on_fenced(member, is_fenced, now),
@@ -226,15 +229,18 @@ impl Tenures {
         matches!(state, Some(State::Holding(holding)) if holding.epoch == epoch)
     }
 
-    fn on_joined(&mut self, me: MemberId) {
-        if self.was.take().is_none_or(|was| was != me) {
+    fn on_joined(&mut self, me: MemberId, now: Instant) {
+        if self.was.take().is_none_or(|was| was != me) || is(Mutant::BequestForgotten) {
             // Its heirs fence who it was.
             self.bequest.clear();
         }
         self.me = Some(me);
-        for partition in self.bequest.clone() {
-            self.seats.insert(partition, Seat { assigned: false, token: 0, state: State::Glancing });
-            self.glance(partition);
+        hit_if(!self.bequest.is_empty(), Mark::CameBackAsItself);
+        for (partition, at) in self.bequest.clone() {
+            self.seats.insert(partition, Seat { assigned: false, token: 0, state: State::GlancingAt(at) });
+            if at <= now {
+                self.glance(partition);
+            }
         }
     }
 
@@ -258,24 +264,26 @@ impl Tenures {
         };
         match &mut seat.state {
             // Whether it is held is not known yet: no other may look before that is.
-            State::Taking { unassigned, .. } => {
+            State::Taking { unassigned, .. } if !is(Mutant::YieldedWhileTaking) => {
+                hit(Mark::AskedBackWhileTaking);
                 *unassigned = true;
                 return;
             }
             State::Holding(holding) => {
+                hit(Mark::HeldBeyondAssignment);
                 if !std::mem::replace(&mut holding.revoked, true) {
                     self.effects.push_back(Effect::Revoke(partition));
                 }
                 seat.assigned = false;
             }
-            State::GivingUp { .. } | State::GivingUpAt { .. } => seat.assigned = false,
+            State::Taking { .. } | State::GivingUp { .. } | State::GivingUpAt { .. } => seat.assigned = false,
             State::Glancing
             | State::GlancingAt(_)
             | State::Looking
             | State::Asking(_)
             | State::Fencing(_)
             | State::Unreadable => {
-                if self.bequest.contains(&partition) {
+                if self.bequest.contains_key(&partition) {
                     seat.assigned = false;
                 } else {
                     self.seats.remove(&partition);
@@ -285,17 +293,19 @@ impl Tenures {
         self.effects.push_back(Effect::Yield(partition));
     }
 
-    fn on_expelled(&mut self) {
+    fn on_expelled(&mut self, now: Instant) {
         self.was = self.me.take().or(self.was.take());
         self.asking = None;
         for (partition, seat) in std::mem::take(&mut self.seats) {
             match seat.state {
+                State::Holding(_) if is(Mutant::HoldsOn) => _ = self.seats.insert(partition, seat),
                 State::Holding(_) => {
                     self.effects.push_back(Effect::Lost(partition));
-                    self.bequest.insert(partition);
+                    let burial = if is(Mutant::GivenUpBesideDying) { Duration::ZERO } else { BURIAL };
+                    self.bequest.insert(partition, now + burial);
                 }
                 State::Taking { .. } | State::GivingUp { .. } | State::GivingUpAt { .. } => {
-                    self.bequest.insert(partition);
+                    self.bequest.entry(partition).or_insert(now);
                 }
                 _ => {}
             }
@@ -327,6 +337,7 @@ impl Tenures {
             _ if !is_settled => self.look(partition),
             title if !seat.assigned => match title {
                 Some((Title { epoch, holder }, rest)) if holder.as_ref() == Some(me) => {
+                    hit(Mark::BequestGivenUp);
                     let committed = Committed { offset: found.offset, metadata: rest.to_owned() };
                     self.write_off(partition, epoch, committed);
                 }
@@ -364,11 +375,14 @@ impl Tenures {
             let State::Asking(holder) = &seat.state else { continue };
             match members {
                 _ if seat.token > token => open = true,
-                Some(members) if !members.contains(holder) => {
+                Some(members) if !members.contains(holder) || is(Mutant::LivingRobbed) => {
                     gone.insert(holder.clone());
                     seat.state = State::Fencing(holder.clone());
                 }
-                Some(_) => seat.state = State::GlancingAt(now + LOOK_AGAIN_AFTER),
+                Some(_) => {
+                    hit(Mark::HeirWaited);
+                    seat.state = State::GlancingAt(now + LOOK_AGAIN_AFTER);
+                }
                 None => seat.state = State::GlancingAt(now + TRY_AGAIN_AFTER),
             }
         }
@@ -384,6 +398,7 @@ impl Tenures {
         let waiting: Vec<Partition> =
             self.seats.iter().filter(|(_, seat)| concerns(seat)).map(|(partition, _)| *partition).collect();
         if is_fenced {
+            hit(Mark::HolderFenced);
             self.fenced.insert(member);
         }
         for partition in waiting {
@@ -397,6 +412,7 @@ impl Tenures {
 
     fn on_written(&mut self, partition: Partition, token: Token, is_committed: bool, now: Instant) {
         let Some(seat) = self.seats.get_mut(&partition).filter(|seat| seat.token == token) else { return };
+        hit_if(!is_committed, Mark::TitleNotWritten);
         match &mut seat.state {
             State::Taking { epoch, committed, unassigned } => {
                 let (epoch, committed, unassigned) = (*epoch, std::mem::take(committed), *unassigned);
@@ -446,6 +462,7 @@ impl Tenures {
     fn on_release(&mut self, partition: Partition) {
         let Some(Seat { state: State::Holding(holding), .. }) = self.seats.get_mut(&partition) else { return };
         holding.released = true;
+        hit_if(holding.stepping, Mark::ReleasedInAStep);
         if !holding.stepping {
             self.give_up(partition);
         }
@@ -497,6 +514,10 @@ impl Tenures {
     /// Writes that nobody holds the partition.
     fn give_up(&mut self, partition: Partition) {
         let Some(seat) = self.seats.get_mut(&partition) else { return };
+        if is(Mutant::TitleLeftBehind) {
+            self.seats.remove(&partition);
+            return;
+        }
         let (epoch, committed) = match &mut seat.state {
             State::Holding(holding) => (holding.epoch, std::mem::take(&mut holding.committed)),
             State::GivingUpAt { epoch, committed, .. } => (*epoch, std::mem::take(committed)),
@@ -553,6 +574,8 @@ mod tests {
         asked: VecDeque<Effect>,
         /// What it was told that it holds.
         held: BTreeMap<Partition, Epoch>,
+        /// Until when what ran of the partitions that it lost may take to die.
+        dying: BTreeMap<Partition, Instant>,
         revoked: BTreeSet<Partition>,
     }
 
@@ -567,17 +590,26 @@ mod tests {
         fn tell(&mut self, who: usize, input: Input) {
             let member = &mut self.members[who];
             member.tenures.handle(input, self.now);
+            let mut claimed = Vec::new();
             while let Some(effect) = member.tenures.poll() {
                 match effect {
                     Effect::Claimed { partition, epoch, .. } => {
                         assert!(member.held.insert(partition, epoch).is_none(), "claimed twice");
+                        claimed.push(partition);
                     }
                     Effect::Revoke(partition) => assert!(member.revoked.insert(partition), "revoked twice"),
                     Effect::Lost(partition) => {
                         assert!(member.held.remove(&partition).is_some(), "lost what it had not");
+                        member.dying.insert(partition, self.now + BURIAL);
                     }
                     asked => member.asked.push_back(asked),
                 }
+            }
+            for partition in claimed {
+                let dies = |member: &Member| member.dying.get(&partition).is_some_and(|until| *until > self.now);
+                let elsewhere = self.members.iter().enumerate().filter(|(other, _)| *other != who);
+                let dying = elsewhere.map(|(_, other)| other).any(dies);
+                assert!(!dying, "partition {partition} is claimed beside what dies of it elsewhere");
             }
             for partition in 0..PARTITIONS {
                 let holders = self.members.iter().filter(|member| member.held.contains_key(&partition));

@@ -92,6 +92,8 @@ names! {
         Unrunnable = "unrunnable task failed",
         /// A second record of a task: a POST that was sent twice.
         SecondRecord = "second record of a keyed POST",
+        /// A STOP came when the process had been lost: the task ends without another attempt.
+        StopOutlivedLostProcess = "STOP outlived a lost process",
         /// A record that is no task went to the dead letters.
         UnreadableTask = "unreadable task dead-lettered",
         /// A record whose key is not its task's id: it may have landed in any partition.
@@ -114,6 +116,8 @@ names! {
         KillFollowed = "SIGKILL followed SIGTERM",
         /// A process ran for as long as it may.
         TimedOut = "timed out",
+        /// A process was ended by what keeps it: the attempt counts, and the same claim begins another.
+        ProcessLost = "process lost with its keeper",
         /// There was no process to be had.
         SpawnFailed = "spawn failed",
         /// The project's config came after tries that failed.
@@ -165,6 +169,24 @@ names! {
         /// A STOP came after a STOP.
         SecondStop = "second STOP",
 
+        // Tenures.
+        /// A member was assigned a partition that another holds still: it waits.
+        HeirWaited = "heir waited for a holder",
+        /// A holder was no longer in the group: it was fenced before its partition was taken.
+        HolderFenced = "former holder fenced",
+        /// A partition went to another, and is held until nothing of it runs.
+        HeldBeyondAssignment = "held beyond its assignment",
+        /// The group wanted a partition back while its title was being written.
+        AskedBackWhileTaking = "asked back while it was being taken",
+        /// A member that took itself for expelled came back as who it was.
+        CameBackAsItself = "came back under its own id",
+        /// It found its name in a title, and gave up what it held before.
+        BequestGivenUp = "title of before given up",
+        /// A title was not committed: it is tried again.
+        TitleNotWritten = "title not written at the first try",
+        /// A partition was released while a step of it was under way: it is given up after that.
+        ReleasedInAStep = "released while a step was under way",
+
         // The loops.
         /// A watcher came before its task, and waited.
         WatchedBeforeKnown = "watched before it was known",
@@ -186,6 +208,12 @@ mutants! {
     1 => GapStops = "a gap in the offsets stops the partition",
     /// A run that ends without its claim keeps its slot, and its partition.
     1 => SlotLeaks = "slots leak when a run is abandoned",
+    /// Who gives a partition up leaves its name in the title.
+    1 => TitleLeftBehind = "title left behind at a release",
+    /// A member that took itself for expelled, and comes back as who it was, forgets what bears its name. (Baton had this bug; chaos found it.)
+    1 => BequestForgotten = "title of before forgotten",
+    /// A run whose process was lost with its keeper is not begun again.
+    1 => LostForgotten = "lost run forgotten",
     /// The answer to a step of an earlier claim is taken for one of the present claim.
     1 => StaleAnswerCounts = "answer of an earlier claim counts",
 
@@ -270,6 +298,14 @@ mutants! {
     7 => RevokedKeepsRunning = "revoked partition keeps running",
     /// A task begins while a run of an earlier claim of its partition may still live.
     7 => BeginsBesideDying = "begins beside a dying run",
+    /// An heir does not ask whether the holder is still in the group.
+    7 => LivingRobbed = "title of a living holder taken",
+    /// A member that was expelled goes on with what it held.
+    7 => HoldsOn = "held on after an expulsion",
+    /// A group is told that it may assign a partition to another while its title is being written.
+    7 => YieldedWhileTaking = "yielded while it is being taken",
+    /// What a member lost, and may give up as it comes back, it gives up before what ran of it is dead. (Found by the simulator.)
+    7 => GivenUpBesideDying = "given up beside a dying run",
 
     /// A process is spawned while its attempt is being counted.
     8 => SpawnedUncounted = "attempt counted after the spawn",

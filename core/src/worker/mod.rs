@@ -390,9 +390,12 @@ impl Worker {
             (Some(claim), Ending::Lost) => {
                 // A STOP may have come when the run could no longer hear it.
                 let stopped = self.stops.concern(&record.task_id, at);
+                hit_if(stopped, Mark::StopOutlivedLostProcess);
                 let what = if stopped { What::Stopped(record) } else { What::Task(record) };
                 claim.running.remove(&offset);
-                claim.wait(offset, Waiting { at, bytes, what });
+                if !is(Mutant::LostForgotten) {
+                    claim.wait(offset, Waiting { at, bytes, what });
+                }
                 self.runs.remove(&run);
             }
             // Nothing may be written for a claim that is gone.
