@@ -250,19 +250,20 @@ impl Membership {
 
     fn on_assigned(&self, consumer: &GroupConsumer, list: &TopicPartitionList) {
         let mut paused = TopicPartitionList::new();
-        let mut partitions = Vec::new();
         for entry in list.elements() {
             // Nothing is read through this consumer; a place that needs no look-up keeps librdkafka from asking.
             let _ = paused.add_partition_offset(entry.topic(), entry.partition(), Place::End);
-            partitions.extend(Partition::try_from(entry.partition()));
         }
         let assigned = consumer.incremental_assign(&paused).and_then(|()| consumer.pause(&paused));
         if let Err(error) = assigned {
             tracing::warn!(why = plain(&error), "could not take an assignment of the group");
         }
         self.see_who_it_is(consumer);
+        // A static member whose join was refused comes back under another id, and keeps what it was assigned as who it was: of that
+        // librdkafka says nothing.
+        let all = consumer.assignment().unwrap_or_else(|_| list.clone());
         let mut state = lock(&self.state);
-        for partition in partitions {
+        for partition in all.elements().iter().filter_map(|entry| Partition::try_from(entry.partition()).ok()) {
             self.tell_locked(&mut state, Input::Assigned(partition));
         }
     }
