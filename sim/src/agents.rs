@@ -79,12 +79,24 @@ struct State {
     files: BTreeSet<(TaskId, u32)>,
     /// Until when the processes may live, and which is the life that says so.
     held_until: Option<Instant>,
+    /// The number of the lease's term: what was asked for in an earlier one begins no more.
+    term: u64,
+}
+
+/// How a process ended, as its worker hears it.
+#[derive(Clone, Debug)]
+enum Ended {
+    ByItself(Exit),
+    /// With its keeper, or with the lease.
+    Lost,
 }
 
 /// A process as its keeper knows it.
 struct Known {
     attempt: (TaskId, u32),
     sent: watch::Sender<Option<Signal>>,
+    /// What keeps it ends it.
+    lost: bool,
 }
 
 impl Machine {
@@ -140,6 +152,13 @@ impl Machine {
         }
     }
 
+    /// The keeper is killed, and with it all runs. The worker starts another at once, for the claims that it has.
+    pub fn keeper_dies(&self) {
+        self.0.journal.note(self.0.name, Event::Note("the keeper is killed".into()));
+        self.state().term += 1;
+        self.clear();
+    }
+
     /// The worker is dead: its keeper ends what it left.
     pub fn worker_died(&self) {
         let machine = self.clone();
@@ -160,8 +179,9 @@ impl Machine {
 
     /// Kills all processes; their files go with them, and those of processes that were never made at once.
     fn clear(&self) {
-        let state = self.state();
-        for process in state.processes.values() {
+        let mut state = self.state();
+        for process in state.processes.values_mut() {
+            process.lost = true;
             process.sent.send_replace(Some(Signal::Kill));
         }
         let has_process =
@@ -194,9 +214,10 @@ impl Machine {
         }
     }
 
-    /// Whether the time has come until which processes might live.
-    fn has_lapsed(&self) -> bool {
-        self.state().held_until.is_none_or(|until| until <= Instant::now())
+    /// Whether a process may begin that was asked for in this term.
+    fn may_begin(&self, term: u64) -> bool {
+        let state = self.state();
+        state.term == term && state.held_until.is_some_and(|until| Instant::now() < until)
     }
 
     async fn keep(&self) {
@@ -206,6 +227,7 @@ impl Machine {
             let mut state = self.state();
             if state.held_until == Some(until) {
                 state.held_until = None;
+                state.term += 1;
                 if !state.processes.is_empty() {
                     self.0.journal.note(self.0.name, Event::Note("the keeper's lease ran out".into()));
                 }
@@ -224,7 +246,8 @@ impl Machine {
             let mut state = self.state();
             state.made += 1;
             let number = state.made;
-            state.processes.insert(number, Known { attempt: files.attempt.clone(), sent: signals.clone() });
+            let known = Known { attempt: files.attempt.clone(), sent: signals.clone(), lost: false };
+            state.processes.insert(number, known);
             number
         };
         let attempt = files.keep();
@@ -250,7 +273,7 @@ struct Body {
 }
 
 impl Body {
-    async fn live(mut self, acts: Vec<Act>, number: u64, exit: watch::Sender<Option<Exit>>) {
+    async fn live(mut self, acts: Vec<Act>, number: u64, exit: watch::Sender<Option<Ended>>) {
         let mut signalled = self.signalled.clone();
         let status = self.script(acts).await;
         let by_itself = signalled.borrow_and_update().is_none();
@@ -269,9 +292,12 @@ impl Body {
         }
         let (task, attempt) = self.attempt.clone();
         shared.journal.note(shared.name, Event::Gone { task, attempt, status, by_itself });
-        self.machine.state().processes.remove(&number);
+        let known = self.machine.state().processes.remove(&number);
         self.machine.remove_files(&self.attempt);
-        exit.send_replace(Some(Exit { survivors_killed: self.child.is_some(), ..Exit::of(status) }));
+        exit.send_replace(Some(match known {
+            Some(Known { lost: true, .. }) if !by_itself => Ended::Lost,
+            _ => Ended::ByItself(Exit { survivors_killed: self.child.is_some(), ..Exit::of(status) }),
+        }));
         shared.gone.send_replace(());
     }
 
@@ -363,10 +389,12 @@ impl Agents for SimAgents {
     type Process = SimProcess;
 
     async fn spawn(&self, spawn: Spawn) -> Result<SimProcess, String> {
+        let term = self.machine.state().term;
         let files = Files::make(&self.machine, &spawn, self.life.clone());
+        let may_begin = self.machine.may_begin(term);
         sleep(self.machine.0.spawning).await;
-        if self.machine.has_lapsed() {
-            return Err("the worker's claims have run out".into());
+        if !may_begin || !self.machine.may_begin(term) {
+            return Ok(SimProcess::lost(self.life.clone()));
         }
         let acts = (self.machine.0.script)(&spawn)?;
         Ok(self.machine.spawn(files, acts, self.life.clone()))
@@ -382,8 +410,16 @@ impl Agents for SimAgents {
 pub struct SimProcess {
     signals: watch::Sender<Option<Signal>>,
     output: mpsc::Receiver<(Stream, Bytes)>,
-    exited: watch::Receiver<Option<Exit>>,
+    exited: watch::Receiver<Option<Ended>>,
     life: Life,
+}
+
+impl SimProcess {
+    /// One that was lost before it lived.
+    fn lost(life: Life) -> Self {
+        let (_, exited) = watch::channel(Some(Ended::Lost));
+        Self { signals: watch::Sender::new(None), output: mpsc::channel(1).1, exited, life }
+    }
 }
 
 impl Process for SimProcess {
@@ -393,8 +429,9 @@ impl Process for SimProcess {
             return ProcessEvent::Output(stream, bytes);
         }
         match self.exited.wait_for(Option::is_some).await.map(|exit| exit.clone()) {
-            Ok(Some(exit)) => ProcessEvent::Exited(exit),
-            _ => std::future::pending().await,
+            Ok(Some(Ended::ByItself(exit))) => ProcessEvent::Exited(exit),
+            Ok(Some(Ended::Lost)) => ProcessEvent::Lost,
+            Ok(None) | Err(_) => std::future::pending().await,
         }
     }
 

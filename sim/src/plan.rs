@@ -142,6 +142,8 @@ pub enum FaultKind {
     Freeze(Node),
     /// The machine of this worker stands still: the worker, its keeper and its agents.
     FreezeMachine(u8),
+    /// SIGKILL of the keeper of this worker: everything that it keeps dies with it.
+    KillKeeper(u8),
     /// The wall clock of the process is off by so many seconds.
     Clock(Node, i64),
     /// Nothing comes through from the first to the second.
@@ -164,6 +166,8 @@ pub enum FaultKind {
     Elections,
     /// The group is rebalanced again and again.
     Rebalances,
+    /// The group is rebalanced again and again, and its coordinator moves each time.
+    CoordinatorMoves,
     /// Told to go, given time to drain, and started again as a later version.
     Deploy(Node),
     /// Told to go while it is cut off.
@@ -189,6 +193,7 @@ impl FaultKind {
             Self::Freeze(Node::Api(_)) => "freeze an API",
             Self::Freeze(_) => "freeze a broker",
             Self::FreezeMachine(_) => "freeze a machine",
+            Self::KillKeeper(_) => "kill a keeper",
             Self::Clock(..) => "clock jump",
             Self::CutOneWay(..) => "cut a link one way",
             Self::Cut(..) => "cut a link",
@@ -200,6 +205,7 @@ impl FaultKind {
             Self::FullDisk(_) => "full disk",
             Self::Elections => "leader elections",
             Self::Rebalances => "rebalance storm",
+            Self::CoordinatorMoves => "coordinator moves in a rebalance",
             Self::Deploy(_) => "rolling deploy",
             Self::DeployCutOff(_) => "deploy while cut off",
             Self::Gap => "gap in the offsets",
@@ -208,7 +214,7 @@ impl FaultKind {
     }
 
     /// The names of all kinds.
-    pub const NAMES: [&'static str; 23] = [
+    pub const NAMES: [&'static str; 25] = [
         "kill a worker",
         "kill an API",
         "kill a broker",
@@ -232,6 +238,8 @@ impl FaultKind {
         "truncate history",
         "freeze a machine",
         "messages overtaken",
+        "kill a keeper",
+        "coordinator moves in a rebalance",
     ];
 }
 
@@ -242,6 +250,7 @@ impl fmt::Display for FaultKind {
             Self::Crash(broker) => write!(f, "the machine of {} crashes", Node::Broker(*broker)),
             Self::Freeze(node) => write!(f, "{node} is frozen"),
             Self::FreezeMachine(number) => write!(f, "the machine of {} stands still", Node::Worker(*number)),
+            Self::KillKeeper(number) => write!(f, "SIGKILL of the keeper of {}", Node::Worker(*number)),
             Self::Clock(node, seconds) => write!(f, "the wall clock of {node} is off by {seconds} s"),
             Self::CutOneWay(from, to) => write!(f, "nothing comes through from {from} to {to}"),
             Self::Cut(a, b) => write!(f, "nothing comes through between {a} and {b}"),
@@ -253,6 +262,7 @@ impl fmt::Display for FaultKind {
             Self::FullDisk(broker) => write!(f, "the disk of {} is full", Node::Broker(*broker)),
             Self::Elections => f.write_str("new leaders are elected"),
             Self::Rebalances => f.write_str("the group is rebalanced again and again"),
+            Self::CoordinatorMoves => f.write_str("the coordinator moves while the group is rebalanced"),
             Self::Deploy(node) => write!(f, "{node} is replaced by a later version"),
             Self::DeployCutOff(node) => write!(f, "{node} is cut off, and told to go"),
             Self::Gap => f.write_str("somebody's transaction on tasks is aborted"),
@@ -459,7 +469,9 @@ fn draw_kind(rng: &mut Rng, kind: usize, workers: u8, apis: u8) -> FaultKind {
         20 if rng.bool() => FaultKind::Outrun(api, worker),
         20 => FaultKind::Truncate(rng.u8(20..=90)),
         21 => FaultKind::FreezeMachine(rng.u8(0..workers)),
-        _ => FaultKind::Overtaking(0.05 + rng.f64() * 0.3),
+        22 => FaultKind::Overtaking(0.05 + rng.f64() * 0.3),
+        23 => FaultKind::KillKeeper(rng.u8(0..workers)),
+        _ => FaultKind::CoordinatorMoves,
     }
 }
 

@@ -74,8 +74,6 @@ pub(super) struct State {
     pub groups: BTreeMap<String, Group>,
     pub transactions: BTreeMap<String, Transaction>,
     pub producers: u64,
-    /// How many claims were given out.
-    pub epochs: u64,
     /// The chance that a message is late.
     pub late: f64,
 }

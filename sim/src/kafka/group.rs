@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a rebalance waits for members that have not joined again.
-/// Longer than a session, so that a member that is heard of is never expelled while its claims hold.
-pub const REBALANCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a rebalance waits for members that have not joined again: as long as members of this session ask for, so that a
+/// session ends first.
+const REBALANCE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What a member is told: who it is, what is its own, and what it must give up.
-type Joined = (Membership, Vec<Partition>, Vec<Partition>);
+/// What a member is told: who it is, and what is its own.
+type Joined = (Membership, Vec<Partition>);
 
 /// See the module's words.
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ impl Group {
             return Ok(());
         }
         if !self.members.contains_key(&member) {
-            if !owned.is_empty() || self.gone.contains(&member) {
+            if self.gone.contains(&member) {
                 return Err(Error::UnknownMember);
             }
             let earlier = instance.as_ref().and_then(|instance| {
@@ -72,14 +72,22 @@ impl Group {
                 // A static member is back: what it was given is its own, whether its earlier self heard of that or not, and
                 // nobody else need move (KIP-345). What that self was to give up, and did not, stays with it too: the classic
                 // protocol would give that to nobody until some later rebalance.
+                // If a generation is being made, it joins that, and has what it says to have.
                 let joined = self.rebalancing.is_some();
                 let assigned = earlier.assigned.union(&earlier.owned).copied().collect();
+                let owned = if joined { owned.iter().copied().collect() } else { BTreeSet::new() };
                 let revoked = BTreeSet::new();
                 self.members
-                    .insert(member, Member { seen: now, joined, assigned, revoked, told: 0, number, ..earlier });
+                    .insert(member, Member { seen: now, joined, owned, assigned, revoked, told: 0, number, ..earlier });
                 return Ok(());
             }
         }
+        // What somebody says to have kept as who it was, and another has been given, is the other's.
+        let others = || self.members.iter().filter(|(id, _)| **id != member).map(|(_, other)| other);
+        let is_taken = |partition: &Partition| {
+            others().any(|other| other.owned.contains(partition) || other.assigned.contains(partition))
+        };
+        let owned = owned.iter().copied().filter(|partition| !is_taken(partition)).collect();
         let entry = self.members.entry(member).or_insert_with(|| Member {
             client,
             instance,
@@ -92,7 +100,7 @@ impl Group {
             number,
         });
         entry.number = number;
-        entry.owned = owned.iter().copied().collect();
+        entry.owned = owned;
         entry.seen = now;
         entry.joined = true;
         self.rebalance(now);
@@ -108,8 +116,7 @@ impl Group {
         }
         entry.told = generation;
         entry.owned = entry.assigned.union(&entry.revoked).copied().collect();
-        let list = |set: &BTreeSet<Partition>| set.iter().copied().collect();
-        Some(Ok((Membership { member, generation }, list(&entry.assigned), list(&entry.revoked))))
+        Some(Ok((Membership { member, generation }, entry.assigned.iter().copied().collect())))
     }
 
     /// Begins a rebalance, if none is under way.
@@ -122,14 +129,11 @@ impl Group {
         let Some(member) = self.members.get_mut(&membership.member) else {
             return Response::Error(Error::UnknownMember);
         };
-        member.seen = now;
-        if self.rebalancing.is_some() {
-            Response::Error(Error::RebalanceInProgress)
-        } else if membership.generation != self.generation {
-            Response::Error(Error::IllegalGeneration)
-        } else {
-            Response::Done
+        if membership.generation != self.generation {
+            return Response::Error(Error::IllegalGeneration);
         }
+        member.seen = now;
+        if self.rebalancing.is_some() { Response::Error(Error::RebalanceInProgress) } else { Response::Done }
     }
 
     /// Whether a member may commit.
@@ -141,6 +145,20 @@ impl Group {
         } else {
             Ok(())
         }
+    }
+
+    /// A member commits something that nobody reads, and was heard of by that.
+    pub fn prove(&mut self, membership: &Membership, now: Instant) -> Result<(), Error> {
+        self.check(membership)?;
+        if let Some(member) = self.members.get_mut(&membership.member) {
+            member.seen = now;
+        }
+        Ok(())
+    }
+
+    /// Who is in it.
+    pub fn members(&self) -> BTreeSet<u64> {
+        self.members.keys().copied().collect()
     }
 
     /// A member is gone.

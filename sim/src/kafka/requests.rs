@@ -91,16 +91,23 @@ impl Cluster {
                 state.groups.entry(group.clone()).or_default().leave(*member, Instant::now());
                 Response::Done
             }
-            Request::FetchOffsets(group, partition) => {
+            Request::Members(group) => {
+                self.coordinate(state, broker)?;
+                Response::Members(state.groups.entry(group.clone()).or_default().members())
+            }
+            Request::Prove(group, membership) => {
+                self.coordinate(state, broker)?;
+                state.groups.entry(group.clone()).or_default().prove(membership, Instant::now())?;
+                Response::Done
+            }
+            Request::FetchOffsets { group, partition, stable } => {
                 self.coordinate(state, broker)?;
                 let key = (group.clone(), *partition);
-                if state.transactions.values().any(|open| open.offsets.contains_key(&key)) {
+                if *stable && state.transactions.values().any(|open| open.offsets.contains_key(&key)) {
                     return Err(Error::UnstableOffset);
                 }
                 let group = state.groups.entry(group.clone()).or_default();
-                let committed = group.committed.get(partition).cloned().unwrap_or_default();
-                state.epochs += 1;
-                Response::Committed(committed, state.epochs)
+                Response::Committed(group.committed.get(partition).cloned().unwrap_or_default())
             }
             Request::CommitOffset { transaction, producer, group, membership, partition, committed } => {
                 self.coordinate(state, broker)?;
@@ -160,7 +167,7 @@ impl Cluster {
         let answer = group.joined(member);
         self.tell_of_groups(&mut state);
         Some(match answer? {
-            Ok((membership, assigned, revoked)) => Response::Joined { membership, assigned, revoked },
+            Ok((membership, assigned)) => Response::Joined { membership, assigned },
             Err(error) => Response::Error(error),
         })
     }

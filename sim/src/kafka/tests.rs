@@ -93,6 +93,6 @@ async fn what_became_of_a_transaction_can_be_found_out_when_its_end_is_refused()
     asking.producer();
     let refused = asking.commit(producer);
     assert!(matches!(refused, Response::Error(Error::ProducerFenced)), "{refused:?}");
-    let found = asking.ask(Request::FetchOffsets(GROUP.into(), 2));
-    assert!(matches!(&found, Response::Committed(found, _) if *found == committed), "{found:?}");
+    let found = asking.ask(Request::FetchOffsets { group: GROUP.into(), partition: 2, stable: true });
+    assert!(matches!(&found, Response::Committed(found) if *found == committed), "{found:?}");
 }

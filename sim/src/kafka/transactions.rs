@@ -6,6 +6,7 @@ use super::replication::records;
 use super::wire::{Error, Producer, Response};
 use crate::event::{Event, Node};
 use baton_core::log::{Committed, Partition, Topic, Values};
+use baton_core::tenure::Title;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -81,11 +82,18 @@ impl Cluster {
             return Ok(next);
         }
         open.check(producer)?;
-        if !matches!(open.phase, Phase::Open { .. }) {
-            return Err(Error::InvalidTransaction);
+        match open.phase {
+            Phase::Open { .. } => {
+                open.ended = Some((producer, commit));
+                self.decide(state, id, commit);
+            }
+            // Nothing of it came here.
+            Phase::Empty if !commit => {
+                open.ended = Some((producer, commit));
+                open.producer.epoch += 1;
+            }
+            Phase::Empty | Phase::Decided { .. } => return Err(Error::InvalidTransaction),
         }
-        open.ended = Some((producer, commit));
-        self.decide(state, id, commit);
         Ok(next)
     }
 
@@ -109,7 +117,9 @@ impl Cluster {
             }
             let broker = Node::Broker(logs[self.index(Topic::Control, 0)].leader.unwrap_or_default());
             for ((_, partition), committed) in &open.offsets {
-                let (offset, metadata) = (committed.offset, committed.metadata.clone());
+                // Whose partition it is stands before the ledger.
+                let ledger = Title::split(&committed.metadata).map_or(committed.metadata.as_str(), |(_, rest)| rest);
+                let (offset, metadata) = (committed.offset, ledger.to_owned());
                 self.note(broker, Event::Ledger { partition: *partition, offset, metadata });
             }
         }

@@ -1,9 +1,10 @@
 //! What goes between clients of the log and its brokers, after Kafka's protocol; named as there.
 
 use crate::event::Node;
-use baton_core::log::{Committed, Delivered, Epoch, Offset, Partition, Topic, Values};
+use baton_core::log::{Committed, Delivered, Offset, Partition, Topic, Values};
 use baton_core::time::Timestamp;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
 /// A broker's number.
 pub type Broker = u8;
@@ -87,8 +88,19 @@ pub enum Request {
     Heartbeat(String, Membership),
     /// Gone for good.
     Leave(String, u64),
-    /// What a group committed; waits for open transactions (KIP-447).
-    FetchOffsets(String, Partition),
+    /// Who is in the group.
+    Members(String),
+    /// A commit of something that nobody reads: a member that may commit is one, and was heard of.
+    Prove(String, Membership),
+    /// What a group committed.
+    FetchOffsets {
+        /// Which.
+        group: String,
+        /// Of which partition of `tasks`.
+        partition: Partition,
+        /// Only once no transaction on it is open (KIP-447).
+        stable: bool,
+    },
     /// A group's offset, within a transaction.
     CommitOffset {
         /// Whose transaction.
@@ -143,13 +155,13 @@ pub enum Response {
     Joined {
         /// Who you are.
         membership: Membership,
-        /// What is yours from now on.
+        /// What is yours from now on. What you own beside it you are to give up; then join again.
         assigned: Vec<Partition>,
-        /// What you own and are to give up; then join again.
-        revoked: Vec<Partition>,
     },
-    /// What was committed, and how often that was asked for: the epoch of a claim that begins with it.
-    Committed(Committed, Epoch),
+    /// What was committed.
+    Committed(Committed),
+    /// Who is in the group.
+    Members(BTreeSet<u64>),
     /// No.
     Error(Error),
 }

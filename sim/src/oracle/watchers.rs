@@ -8,8 +8,8 @@ use baton_core::log::{Offset, Partition, Topic};
 use baton_core::record::Kind;
 use std::time::Duration;
 
-/// How long a task may be unknown to a replica where nothing is wrong.
-const KNOWN_WITHIN: Duration = Duration::from_secs(10);
+/// How long a task may be unknown to a replica where nothing is wrong: longer than a reader waits for an answer that was lost.
+const KNOWN_WITHIN: Duration = Duration::from_secs(13);
 /// The server has given everything.
 const NORMAL: u16 = 1000;
 /// There is no such task.

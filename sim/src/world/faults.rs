@@ -11,6 +11,9 @@ use tokio::time::{Instant, sleep};
 
 /// How often the log looks for what is too old, while that matters.
 const RETENTION_LOOKS_EVERY: Duration = Duration::from_millis(500);
+/// When some members have heard of a rebalance and joined it, and others have not; and when it is over.
+const JOINS_AFTER: Duration = Duration::from_millis(500);
+const REBALANCED_WITHIN: Duration = Duration::from_millis(1500);
 
 impl Stage {
     /// Brings a fault when its time has come, and takes it away.
@@ -24,6 +27,7 @@ impl Stage {
             | FaultKind::Crash(_)
             | FaultKind::Freeze(_)
             | FaultKind::FreezeMachine(_)
+            | FaultKind::KillKeeper(_)
             | FaultKind::Clock(..)
             | FaultKind::Deploy(_)
             | FaultKind::DeployCutOff(_) => self.to_a_node(fault.kind, lasts).await,
@@ -37,6 +41,7 @@ impl Stage {
             | FaultKind::FullDisk(_)
             | FaultKind::Elections
             | FaultKind::Rebalances
+            | FaultKind::CoordinatorMoves
             | FaultKind::Gap
             | FaultKind::Truncate(_)
             | FaultKind::Outrun(..) => self.to_the_log(fault.kind, lasts).await,
@@ -91,6 +96,7 @@ impl Stage {
                 machine.thaw();
                 place.thaw();
             }
+            FaultKind::KillKeeper(number) => self.machines[&Node::Worker(number)].keeper_dies(),
             FaultKind::Clock(node, seconds) => {
                 self.set_clock_off(node, seconds);
                 sleep(lasts).await;
@@ -173,6 +179,15 @@ impl Stage {
                 cluster.rebalance();
                 sleep(lasts / 2).await;
                 cluster.rebalance();
+            }
+            FaultKind::CoordinatorMoves => {
+                let until = Instant::now() + lasts;
+                while Instant::now() < until {
+                    cluster.rebalance();
+                    sleep(JOINS_AFTER).await;
+                    cluster.elect();
+                    sleep(REBALANCED_WITHIN).await;
+                }
             }
             FaultKind::Gap => cluster.abort_something(Topic::Tasks),
             FaultKind::Truncate(percent) => cluster.truncate(percent),

@@ -16,22 +16,25 @@ const ANSWERS: usize = 4;
 /// How long a broker's poller that has nothing to do waits before it looks at the leaders again.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
+/// Tells what is read for one purpose from what was read for an earlier one: another place, another claim.
+pub(super) type Version = u64;
+
 /// Where partitions are read from next, shared with the pollers.
 #[derive(Clone)]
 pub(super) struct Positions {
     topic: Topic,
-    at: Arc<Mutex<BTreeMap<Partition, Offset>>>,
+    at: Arc<Mutex<BTreeMap<Partition, (Version, Offset)>>>,
     changed: Arc<Notify>,
 }
 
 impl Positions {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Partition, Offset>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Partition, (Version, Offset)>> {
         self.at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads a partition from here on.
-    pub fn seek(&self, partition: Partition, offset: Offset) {
-        self.lock().insert(partition, offset);
+    /// Reads a partition from here on, under this version.
+    pub fn seek(&self, partition: Partition, version: Version, offset: Offset) {
+        self.lock().insert(partition, (version, offset));
         self.changed.notify_waiters();
     }
 
@@ -47,8 +50,8 @@ impl Positions {
         self.lock().keys().any(|partition| !leaders.contains_key(&(self.topic, *partition)))
     }
 
-    fn advance(&self, partition: Partition, offset: Offset) {
-        if let Some(at) = self.lock().get_mut(&partition) {
+    fn advance(&self, partition: Partition, version: Option<&Version>, offset: Offset) {
+        if let Some((_, at)) = self.lock().get_mut(&partition).filter(|(now, _)| version == Some(now)) {
             *at = (*at).max(offset);
         }
     }
@@ -56,8 +59,8 @@ impl Positions {
 
 /// What a poller got: records, and how far each partition was read.
 pub(super) struct Fetched {
-    /// From where each partition was asked for.
-    pub asked: BTreeMap<Partition, Offset>,
+    /// Under which version each partition was asked for.
+    pub asked: BTreeMap<Partition, Version>,
     /// This one's oldest records were gone.
     pub skipped: Option<Partition>,
     pub records: Vec<Delivered>,
@@ -76,6 +79,7 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub fn new(client: &Arc<Client>, topic: Topic, from: BTreeMap<Partition, Offset>) -> Self {
+        let from = from.into_iter().map(|(partition, at)| (partition, (0, at))).collect();
         let positions = Positions { topic, at: Arc::new(Mutex::new(from)), changed: Arc::default() };
         let (sender, fetched) = mpsc::channel(ANSWERS);
         let pollers = (0..BROKERS)
@@ -99,8 +103,10 @@ async fn poll(client: Arc<Client>, broker: Broker, positions: Positions, sender:
             client.refresh().await;
         }
         let led = |partition: &Partition| client.leaders().get(&(topic, *partition)) == Some(&broker);
-        let all: Vec<(Partition, Offset)> = positions.lock().iter().map(|(p, at)| (*p, *at)).collect();
-        let from: Vec<_> = all.into_iter().filter(|(p, _)| led(p)).map(|(p, at)| (topic, p, at)).collect();
+        let read = positions.lock().clone();
+        let read: Vec<_> = read.into_iter().filter(|(partition, _)| led(partition)).collect();
+        let asked: BTreeMap<_, _> = read.iter().map(|(partition, (version, _))| (*partition, *version)).collect();
+        let from: Vec<_> = read.into_iter().map(|(partition, (_, at))| (topic, partition, at)).collect();
         if from.is_empty() {
             let again_after = if positions.has_orphans(&client) { RETRY_AFTER } else { LOOK_AGAIN };
             tokio::select! {
@@ -110,7 +116,6 @@ async fn poll(client: Arc<Client>, broker: Broker, positions: Positions, sender:
             }
             continue;
         }
-        let asked = from.iter().map(|(_, partition, at)| (*partition, *at)).collect();
         let request = Request::Fetch { from, max_bytes: FETCH_BYTES };
         let answer = tokio::select! {
             biased;
@@ -121,14 +126,14 @@ async fn poll(client: Arc<Client>, broker: Broker, positions: Positions, sender:
         match answer {
             Some(Response::Fetched(records, ends)) => {
                 for (_, partition, end) in &ends {
-                    positions.advance(*partition, *end);
+                    positions.advance(*partition, asked.get(partition), *end);
                 }
                 if sender.send(Ok(Fetched { asked, skipped: None, records, ends })).await.is_err() {
                     return;
                 }
             }
             Some(Response::OutOfRange(topic, partition, start)) => {
-                positions.advance(partition, start);
+                positions.advance(partition, asked.get(&partition), start);
                 let ends = vec![(topic, partition, start)];
                 let skipped = Fetched { asked, skipped: Some(partition), records: Vec::new(), ends };
                 if sender.send(Ok(skipped)).await.is_err() {

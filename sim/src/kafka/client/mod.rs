@@ -3,6 +3,7 @@
 mod appends;
 mod fetcher;
 mod member;
+mod membership;
 mod steps;
 mod tail;
 

@@ -1,199 +1,271 @@
-//! The transactional producer of a member: atomic steps, one after the other.
+//! The transactional producer of a member, after the shipped one: atomic steps and titles, one transaction after the other. What became
+//! of a transaction is always found out: "it did not happen" must never be said of one that did.
 
-use super::super::wire::{Error, Membership, Producer, Request, Response};
-use super::{ANSWERED_WITHIN, Client, RETRY_AFTER, TRIED_FOR, Task};
-use baton_core::log::{Batch, Epoch, Offset, Partition, Topic, partition_of};
+use super::super::wire::{Error, Producer, Request, Response};
+use super::membership::Membership;
+use super::{ANSWERED_WITHIN, RETRY_AFTER, TRIED_FOR};
+use baton_core::log::{Batch, Committed, Epoch, Partition, Topic, partition_of};
+use baton_core::tenure::{Input, MemberId, Title, Token};
 use baton_runtime::ports::{LogError, Step, StepError, Steps};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, mpsc, oneshot};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
-/// What a member holds: the same for its group's side and for its steps. Clones are the same.
-#[derive(Clone, Default)]
-pub(super) struct Claims(Arc<Mutex<Held>>, Arc<Notify>);
+/// How many steps go together at most.
+const TOGETHER: usize = 64;
+/// How long a group may take to share its partitions out anew, before whoever waits for a step is told of it.
+const MOVED_WITHIN: Duration = Duration::from_secs(5);
 
-#[derive(Default)]
-struct Held {
-    membership: Option<Membership>,
-    /// Of each claim its epoch, and where it is read from.
-    claims: BTreeMap<Partition, (Epoch, Offset)>,
+/// What the producer is to do.
+pub(super) enum Job {
+    /// A step, and who waits for it.
+    Step(Step, oneshot::Sender<Result<(), StepError>>),
+    /// A title, in the life of the membership that was counted so.
+    Write { partition: Partition, token: Token, committed: Committed, life: u64 },
 }
-
-impl Claims {
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn joined(&self, membership: &Membership) {
-        self.lock().membership = Some(membership.clone());
-    }
-
-    pub fn insert(&self, partition: Partition, epoch: Epoch, start: Offset) {
-        self.lock().claims.insert(partition, (epoch, start));
-    }
-
-    pub fn remove(&self, partition: Partition) {
-        self.lock().claims.remove(&partition);
-    }
-
-    pub fn contains(&self, partition: Partition) -> bool {
-        self.lock().claims.contains_key(&partition)
-    }
-
-    pub fn start(&self, partition: Partition) -> Option<Offset> {
-        self.lock().claims.get(&partition).map(|(_, start)| *start)
-    }
-
-    /// All claims are gone; returns which.
-    pub fn clear(&self) -> Vec<Partition> {
-        let mut held = self.lock();
-        held.membership = None;
-        let claims = std::mem::take(&mut held.claims);
-        drop(held);
-        self.1.notify_waiters();
-        claims.into_keys().collect()
-    }
-
-    /// Waits until a claim is gone.
-    async fn gone(&self, partition: Partition, epoch: Epoch) {
-        loop {
-            let changed = self.1.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.current(partition, epoch).is_none() {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    /// The membership under which a claim stands, if it does.
-    fn current(&self, partition: Partition, epoch: Epoch) -> Option<Membership> {
-        let held = self.lock();
-        let stands = held.claims.get(&partition).is_some_and(|(current, _)| *current == epoch);
-        held.membership.clone().filter(|_| stands)
-    }
-}
-
-type Asked = (Step, oneshot::Sender<Result<(), StepError>>);
 
 /// Takes atomic steps for a member.
 #[derive(Clone)]
 pub struct SimSteps {
-    steps: mpsc::UnboundedSender<Asked>,
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+impl SimSteps {
+    pub(super) const fn new(jobs: mpsc::UnboundedSender<Job>) -> Self {
+        Self { jobs }
+    }
 }
 
 impl Steps for SimSteps {
     async fn step(&self, step: Step) -> Result<(), StepError> {
-        let (done, answer) = oneshot::channel();
-        let _ = self.steps.send((step, done));
+        let (answer, answered) = oneshot::channel();
+        let _ = self.jobs.send(Job::Step(step, answer));
         // Whoever gave the member up has no claims any more.
-        answer.await.unwrap_or(Err(StepError::Fenced))
+        answered.await.unwrap_or(Err(StepError::Fenced))
     }
 }
 
 /// The producer behind [`SimSteps`].
 pub(super) struct Stepper {
-    client: Arc<Client>,
-    group: String,
-    claims: Claims,
-    transaction: String,
-    producer: Option<Producer>,
+    membership: Arc<Membership>,
+    /// The producer of one life of the membership.
+    producer: Option<(MemberId, Producer)>,
     sequences: BTreeMap<(Topic, Partition), u64>,
 }
 
+/// What goes into a transaction, and who is told.
+struct Part {
+    partition: Partition,
+    committed: Committed,
+    batches: Vec<Batch>,
+    whose: Whose,
+}
+
+enum Whose {
+    Step { epoch: Epoch, plain: Committed, answer: oneshot::Sender<Result<(), StepError>> },
+    Title { token: Token },
+}
+
+/// A transaction did not happen.
+enum Failed {
+    /// It may work later.
+    Later(String),
+    /// The group is sharing its partitions out anew, and takes the commits of its members again in a moment.
+    Moving(String),
+    /// The producer is of no use any more; what became of its transaction is not known.
+    Broken(String),
+}
+
 impl Stepper {
-    pub fn begin(client: Arc<Client>, group: String, claims: Claims) -> (SimSteps, Task) {
-        let (steps, mut asked) = mpsc::unbounded_channel::<Asked>();
-        let transaction = match &client.config.instance {
-            Some(name) => name.clone(),
-            None => format!("{:016x}", madsim::rand::random::<u64>()),
-        };
-        let mut stepper = Self { client, group, claims, transaction, producer: None, sequences: BTreeMap::new() };
-        let working = Task::spawn(async move {
-            while let Some((step, done)) = asked.recv().await {
-                let _ = done.send(stepper.take(step).await);
-            }
-        });
-        (SimSteps { steps }, working)
+    pub const fn new(membership: Arc<Membership>) -> Self {
+        Self { membership, producer: None, sequences: BTreeMap::new() }
     }
 
-    async fn take(&mut self, step: Step) -> Result<(), StepError> {
-        let begun = Instant::now();
-        let claims = self.claims.clone();
-        let prepared = tokio::select! {
-            biased;
-            () = claims.gone(step.partition, step.epoch) => Err(StepError::Fenced),
-            prepared = self.prepare(&step, begun) => prepared,
-        };
-        let answer = match prepared {
-            Ok(producer) => self.end(producer, &step).await,
-            Err(error) => Err(error),
-        };
-        if answer.is_err() && self.producer.is_some() {
-            self.abort().await;
-        }
-        answer
-    }
-
-    /// All of a step but its end: nothing of it counts until that is asked for.
-    async fn prepare(&mut self, step: &Step, begun: Instant) -> Result<Producer, StepError> {
-        let away = |what: &str| StepError::Log(LogError::Unavailable(format!("no broker took {what}")));
-        let membership = self.claims.current(step.partition, step.epoch).ok_or(StepError::Fenced)?;
-        let producer = loop {
-            if begun.elapsed() > TRIED_FOR {
-                return Err(away("the transactional id"));
-            }
-            if let Some(producer) = self.producer {
-                break producer;
-            }
-            let request = Request::InitProducer(Some(self.transaction.clone()));
-            match self.client.ask_coordinator(request, ANSWERED_WITHIN).await {
-                Some(Response::Producer(fresh)) => {
-                    self.producer = Some(fresh);
-                    self.sequences.clear();
+    pub async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
+        let mut left = None;
+        loop {
+            let first = match left.take() {
+                Some(job) => job,
+                None => match jobs.recv().await {
+                    Some(job) => job,
+                    None => return,
+                },
+            };
+            let Some((me, life)) = self.membership.me() else {
+                if let Job::Step(_, answer) = first {
+                    let _ = answer.send(Err(StepError::Fenced));
                 }
-                _ => sleep(RETRY_AFTER / 4).await,
+                continue;
+            };
+            let mut parts = Vec::new();
+            let mut next = Some(first);
+            while let Some(job) = next.take() {
+                if is_there(&parts, &job) {
+                    left = Some(job);
+                } else {
+                    parts.extend(self.part(job, life));
+                    next = (parts.len() < TOGETHER).then(|| jobs.try_recv().ok()).flatten();
+                }
             }
-        };
-        for batch in &step.batches {
-            self.produce(producer, batch, begun).await?;
+            if !parts.is_empty() {
+                let result = self.transact(&me, life, &parts).await;
+                for part in parts {
+                    self.answer(part, &result);
+                }
+            }
         }
-        self.commit_offset(producer, step, membership, begun).await?;
-        // A claim that was lost meanwhile must not commit, though its generation still stands.
-        if self.claims.current(step.partition, step.epoch).is_none() {
-            return Err(StepError::Fenced);
-        }
-        Ok(producer)
     }
 
-    async fn produce(&mut self, producer: Producer, batch: &Batch, begun: Instant) -> Result<(), StepError> {
+    fn part(&self, job: Job, life: u64) -> Option<Part> {
+        match job {
+            Job::Step(step, answer) => {
+                let Step { partition, epoch, batches, committed: plain } = step;
+                let Some(committed) = self.membership.tenures(|tenures| tenures.step(partition, epoch, &plain)) else {
+                    let _ = answer.send(Err(StepError::Fenced));
+                    return None;
+                };
+                Some(Part { partition, committed, batches, whose: Whose::Step { epoch, plain, answer } })
+            }
+            Job::Write { partition, token, committed, life: of } if of == life => {
+                Some(Part { partition, committed, batches: Vec::new(), whose: Whose::Title { token } })
+            }
+            Job::Write { .. } => None,
+        }
+    }
+
+    fn answer(&self, part: Part, result: &Result<(), String>) {
+        match part.whose {
+            Whose::Step { epoch, plain, answer } => {
+                let done = result.is_ok().then_some(plain);
+                let is_held = self.membership.tenures(|tenures| tenures.holds(part.partition, epoch));
+                self.membership.tell(Input::Stepped(part.partition, epoch, done));
+                let answered = match result {
+                    Ok(()) => Ok(()),
+                    Err(_) if !is_held => Err(StepError::Fenced),
+                    Err(why) => Err(StepError::Log(LogError::Unavailable(why.clone()))),
+                };
+                let _ = answer.send(answered);
+            }
+            Whose::Title { token } => self.membership.tell(Input::Written(part.partition, token, result.is_ok())),
+        }
+    }
+
+    /// One transaction. When this returns, it is known whether it happened.
+    async fn transact(&mut self, me: &MemberId, life: u64, parts: &[Part]) -> Result<(), String> {
+        let until = Instant::now() + MOVED_WITHIN;
+        let failed = loop {
+            match self.attempt(me, life, parts).await {
+                Ok(()) => return Ok(()),
+                Err(Failed::Moving(_)) if self.membership.lives(life) && Instant::now() < until => {
+                    sleep(RETRY_AFTER).await;
+                }
+                Err(Failed::Later(why) | Failed::Moving(why)) => return Err(why),
+                Err(Failed::Broken(why)) => break why,
+            }
+        };
+        self.producer = None;
+        // Another producer of the same id ends what this one had begun; what is committed then tells how.
+        while self.membership.lives(life) {
+            if self.producer(me).await.is_ok() {
+                match self.is_committed(parts).await {
+                    Some(true) => return Ok(()),
+                    Some(false) => return Err(failed),
+                    None => {}
+                }
+            }
+            sleep(RETRY_AFTER).await;
+        }
+        // Expelled: its heir fences it before it looks.
+        Err(failed)
+    }
+
+    async fn is_committed(&self, parts: &[Part]) -> Option<bool> {
+        for part in parts {
+            let found = self.membership.committed(part.partition, true).await?;
+            if epoch(&found) > epoch(&part.committed) {
+                // Somebody took over, for whom this member was gone.
+                self.membership.expelled();
+            }
+            if found != part.committed {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    async fn attempt(&mut self, me: &MemberId, life: u64, parts: &[Part]) -> Result<(), Failed> {
+        let begun = Instant::now();
+        let producer = self.producer(me).await.map_err(Failed::Later)?;
+        let prepared = self.prepare(me, life, producer, parts, begun).await;
+        let ended = match prepared {
+            // Once this was asked for, what became of it must be known.
+            Ok(()) if self.membership.lives(life) => self.end(me, producer, true).await,
+            Ok(()) => Err(Failed::Later("the membership ended".into())),
+            Err(failed) => Err(failed),
+        };
+        match ended {
+            Ok(()) => Ok(()),
+            Err(Failed::Broken(why)) => Err(Failed::Broken(why)),
+            Err(failed @ (Failed::Later(_) | Failed::Moving(_))) => {
+                let aborted = self.end(me, producer, false).await;
+                Err(if aborted.is_ok() { failed } else { Failed::Broken(failed.why()) })
+            }
+        }
+    }
+
+    /// All of a transaction but its end: nothing of it counts until that is asked for.
+    async fn prepare(
+        &mut self,
+        me: &MemberId,
+        life: u64,
+        producer: Producer,
+        parts: &[Part],
+        begun: Instant,
+    ) -> Result<(), Failed> {
+        for batch in parts.iter().flat_map(|part| &part.batches) {
+            self.produce(me, producer, batch, begun).await?;
+        }
+        // What this was asked for may be over by now: then nobody may see it.
+        if !self.membership.lives(life) {
+            return Err(Failed::Later("the membership ended".into()));
+        }
+        for part in parts {
+            self.commit_offset(me, producer, part, begun).await?;
+        }
+        Ok(())
+    }
+
+    async fn produce(
+        &mut self,
+        me: &MemberId,
+        producer: Producer,
+        batch: &Batch,
+        begun: Instant,
+    ) -> Result<(), Failed> {
+        let client = self.membership.client();
         let key = Bytes::copy_from_slice(batch.key.as_str().as_bytes());
-        let (topic, partition) = (batch.topic, partition_of(&key, self.client.partitions()));
+        let (topic, partition) = (batch.topic, partition_of(&key, client.partitions()));
         let sequence = self.sequences.get(&(topic, partition)).copied().unwrap_or_default();
         loop {
             let request = Request::Produce {
                 producer,
-                transaction: Some(self.transaction.clone()),
+                transaction: Some(self.membership.transactional_id(me)),
                 sequence,
                 topic,
                 partition,
                 key: key.clone(),
                 values: batch.values.clone(),
             };
-            match self.client.ask_leader(topic, partition, request, 2 * ANSWERED_WITHIN).await {
+            match client.ask_leader(topic, partition, request, 2 * ANSWERED_WITHIN).await {
                 Some(Response::Produced(_)) => break,
                 Some(Response::Error(
                     error @ (Error::ProducerFenced | Error::InvalidTransaction | Error::OutOfOrderSequence),
-                )) => {
-                    self.producer = None;
-                    return Err(StepError::Log(LogError::Unavailable(format!("the transaction is gone: {error:?}"))));
-                }
+                )) => return Err(Failed::Broken(format!("the transaction is gone: {error:?}"))),
                 _ if begun.elapsed() > TRIED_FOR => {
-                    let why = format!("no broker acknowledged an append to {topic}[{partition}]");
-                    return Err(StepError::Log(LogError::Unavailable(why)));
+                    return Err(Failed::Later(format!("no broker acknowledged an append to {topic}[{partition}]")));
                 }
                 Some(Response::Error(Error::ConcurrentTransactions)) => sleep(RETRY_AFTER / 20).await,
                 _ => sleep(RETRY_AFTER).await,
@@ -204,33 +276,38 @@ impl Stepper {
     }
 
     async fn commit_offset(
-        &mut self,
+        &self,
+        me: &MemberId,
         producer: Producer,
-        step: &Step,
-        membership: Membership,
+        part: &Part,
         begun: Instant,
-    ) -> Result<(), StepError> {
+    ) -> Result<(), Failed> {
         loop {
-            let request = Request::CommitOffset {
-                transaction: self.transaction.clone(),
-                producer,
-                group: self.group.clone(),
-                membership: membership.clone(),
-                partition: step.partition,
-                committed: step.committed.clone(),
+            // The generation of now: what fences an earlier claim is its title.
+            let Some(membership) = self.membership.of(me) else {
+                return Err(Failed::Moving("not in the group".into()));
             };
-            match self.client.ask_coordinator(request, ANSWERED_WITHIN).await {
+            let request = Request::CommitOffset {
+                transaction: self.membership.transactional_id(me),
+                producer,
+                group: self.membership.group().to_owned(),
+                membership,
+                partition: part.partition,
+                committed: part.committed.clone(),
+            };
+            match self.membership.client().ask_coordinator(request, ANSWERED_WITHIN).await {
                 Some(Response::Done) => return Ok(()),
-                Some(Response::Error(Error::UnknownMember)) => return Err(StepError::Fenced),
-                Some(Response::Error(error @ (Error::IllegalGeneration | Error::MetadataTooLarge))) => {
-                    return Err(StepError::Log(LogError::Unavailable(format!("the offset was refused: {error:?}"))));
+                Some(Response::Error(error @ (Error::UnknownMember | Error::IllegalGeneration))) => {
+                    return Err(Failed::Moving(format!("the group is another: {error:?}")));
+                }
+                Some(Response::Error(Error::MetadataTooLarge)) => {
+                    return Err(Failed::Later("the metadata is too long".into()));
                 }
                 Some(Response::Error(error @ (Error::ProducerFenced | Error::InvalidTransaction))) => {
-                    self.producer = None;
-                    return Err(StepError::Log(LogError::Unavailable(format!("the transaction is gone: {error:?}"))));
+                    return Err(Failed::Broken(format!("the transaction is gone: {error:?}")));
                 }
-                _ if begun.elapsed() > TRIED_FOR => {
-                    return Err(StepError::Log(LogError::Unavailable("no coordinator took the offset".into())));
+                _ if begun.elapsed() > 2 * TRIED_FOR => {
+                    return Err(Failed::Later("no coordinator took the offset".into()));
                 }
                 Some(Response::Error(Error::ConcurrentTransactions)) => sleep(RETRY_AFTER / 20).await,
                 _ => sleep(RETRY_AFTER).await,
@@ -238,48 +315,61 @@ impl Stepper {
         }
     }
 
-    /// Commits. Once this was asked for, what became of it must be known: it is asked until there is an answer.
-    async fn end(&mut self, producer: Producer, step: &Step) -> Result<(), StepError> {
+    /// Commits, however long that takes, or aborts.
+    async fn end(&mut self, me: &MemberId, producer: Producer, commit: bool) -> Result<(), Failed> {
+        let begun = Instant::now();
         loop {
-            let transaction = self.transaction.clone();
-            let request = Request::EndTransaction { transaction, producer, commit: true };
-            match self.client.ask_coordinator(request, ANSWERED_WITHIN).await {
+            let transaction = self.membership.transactional_id(me);
+            let request = Request::EndTransaction { transaction, producer, commit };
+            match self.membership.client().ask_coordinator(request, ANSWERED_WITHIN).await {
                 Some(Response::Producer(next)) => {
-                    self.producer = Some(next);
+                    self.producer = Some((me.clone(), next));
                     self.sequences.clear();
                     return Ok(());
                 }
-                Some(Response::Error(Error::ProducerFenced | Error::InvalidTransaction)) => {
-                    self.producer = None;
-                    return self.find_out(step).await;
+                // It timed out and was aborted, or it was committed by a try that went unanswered, and then something that was
+                // sent before that came late and raised the epoch.
+                Some(Response::Error(error @ (Error::ProducerFenced | Error::InvalidTransaction))) => {
+                    return Err(Failed::Broken(format!("the transaction is gone: {error:?}")));
+                }
+                _ if !commit && begun.elapsed() > TRIED_FOR => {
+                    return Err(Failed::Broken("no coordinator took the abort".into()));
                 }
                 _ => sleep(RETRY_AFTER).await,
             }
         }
     }
 
-    /// A transaction whose end was refused has ended all the same: it timed out and was aborted, or it was committed by a try
-    /// that went unanswered, and then something that was sent before that came late and raised the epoch. Which of them, the
-    /// group's offset tells: each step has another, and nothing of an earlier epoch can commit any more.
-    async fn find_out(&self, step: &Step) -> Result<(), StepError> {
-        loop {
-            let request = Request::FetchOffsets(self.group.clone(), step.partition);
-            match self.client.ask_coordinator(request, ANSWERED_WITHIN).await {
-                Some(Response::Committed(committed, _)) if committed == step.committed => return Ok(()),
-                Some(Response::Committed(..)) => {
-                    return Err(StepError::Log(LogError::Unavailable("the transaction was aborted".into())));
-                }
-                _ => sleep(RETRY_AFTER).await,
-            }
+    /// The producer of this life, made if there is none: whatever an earlier one of the same id had begun has ended then.
+    async fn producer(&mut self, me: &MemberId) -> Result<Producer, String> {
+        if let Some((_, producer)) = self.producer.as_ref().filter(|(whose, _)| whose == me) {
+            return Ok(*producer);
         }
+        let made = self.membership.init_producer(me).await;
+        let producer = made.ok_or_else(|| "no coordinator gave a producer".to_owned())?;
+        self.producer = Some((me.clone(), producer));
+        self.sequences.clear();
+        Ok(producer)
     }
+}
 
-    /// Aborts, and begins anew with the next step: an append that was not acknowledged may be there with its sequence number,
-    /// which must not be taken for the next one's (KIP-360). If the abort is lost, the new start aborts.
-    async fn abort(&mut self) {
-        let Some(producer) = self.producer.take() else { return };
-        let transaction = self.transaction.clone();
-        let request = Request::EndTransaction { transaction, producer, commit: false };
-        self.client.ask_coordinator(request, ANSWERED_WITHIN).await;
+/// A partition is in a transaction once.
+fn is_there(parts: &[Part], job: &Job) -> bool {
+    let partition = match job {
+        Job::Step(step, _) => step.partition,
+        Job::Write { partition, .. } => *partition,
+    };
+    parts.iter().any(|part| part.partition == partition)
+}
+
+/// The epoch in the title; 0 where none can be read.
+fn epoch(committed: &Committed) -> Epoch {
+    Title::split(&committed.metadata).map_or(0, |(title, _)| title.epoch)
+}
+
+impl Failed {
+    fn why(self) -> String {
+        let (Self::Later(why) | Self::Moving(why) | Self::Broken(why)) = self;
+        why
     }
 }
