@@ -228,6 +228,23 @@ fn claims_that_are_not_renewed_are_given_up() {
     assert_eq!(effects, ["Release(0)"]);
 }
 
+/// What keeps processes has no lease then, and would end at once what begins: each time an attempt.
+#[test]
+fn a_claim_that_comes_after_the_time_of_the_earlier_ones_begins_nothing_before_it_is_renewed() {
+    let mut worker = Worker::new(config(1));
+    worker.handle(Input::Renewed(at(5000).mono), at(0));
+    worker.handle(parse("claimed 0/0 7"), at(0));
+    worker.handle(Input::Timeout, at(5000));
+    let mut steps = |input, time| {
+        worker.handle(input, at(time));
+        std::iter::from_fn(|| worker.poll()).filter(|effect| matches!(effect, Effect::Step(_))).count()
+    };
+    for story in ["claimed 0/0 8", "known", "task 0/0 a"] {
+        assert_eq!(steps(parse(story), 5100), 0, "{story}");
+    }
+    assert_eq!(steps(Input::Renewed(at(11_000).mono), 6000), 1);
+}
+
 #[test]
 fn a_partition_is_not_released_while_a_run_of_an_earlier_claim_is_dying() {
     let mut worker = Worker::new(config(1));

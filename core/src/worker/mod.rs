@@ -163,6 +163,8 @@ pub struct Worker {
     places: BTreeMap<TaskId, (Partition, Offset)>,
     /// Until when all claims hold, where they end by time.
     held_until: Option<Instant>,
+    /// That time has come, and nothing was said since: what keeps processes would end at once what begins.
+    lapsed: bool,
     /// Partitions that were given up when that time had come: they are released when nothing of them runs any more.
     letting_go: BTreeSet<Partition>,
     stops: Stops,
@@ -208,6 +210,7 @@ impl Worker {
             next_run: 1,
             places: BTreeMap::new(),
             held_until: None,
+            lapsed: false,
             letting_go: BTreeSet::new(),
             stops: Stops::default(),
             going: Going::No,
@@ -227,7 +230,7 @@ impl Worker {
                 self.on_lost(partition);
                 self.letting_go.remove(&partition);
             }
-            Input::Renewed(until) => self.held_until = Some(until),
+            Input::Renewed(until) => (self.held_until, self.lapsed) = (Some(until), false),
             Input::Records(records) if records.topic == Topic::Control => self.on_control(&records),
             Input::Records(records) => self.on_tasks(&records),
             Input::StopsCaughtUp => self.claims.values_mut().for_each(Claim::caught_up),
@@ -438,7 +441,7 @@ impl Worker {
     /// Another worker may have the partitions by now: nothing of them may run here any longer.
     fn let_go(&mut self) {
         hit(Mark::LeaseRanOut);
-        self.held_until = None;
+        (self.held_until, self.lapsed) = (None, true);
         let partitions: Vec<Partition> = self.claims.keys().copied().collect();
         for partition in partitions {
             self.on_lost(partition);
@@ -484,7 +487,7 @@ impl Worker {
     /// What follows from the state, whatever the input was: ends, starts, steps, pauses, releases.
     fn settle(&mut self, now: Now) {
         self.end_slotless(now);
-        while self.going == Going::No && self.runs.len() < self.config.slots {
+        while self.going == Going::No && !self.lapsed && self.runs.len() < self.config.slots {
             let Some((_, partition, offset)) = self.oldest() else { break };
             self.start(partition, offset, now);
         }
