@@ -73,6 +73,8 @@ pub struct Joined {
 struct State {
     tenures: Tenures,
     me: Option<MemberId>,
+    /// Who it was before it took itself for expelled.
+    was: Option<MemberId>,
     /// Counts how often it was expelled: what was asked for before must not begin after.
     life: u64,
     /// The partitions that the group takes back, until all of them are yielded.
@@ -261,10 +263,17 @@ impl Membership {
         self.see_who_it_is(consumer);
         // A static member whose join was refused comes back under another id, and keeps what it was assigned as who it was: of that
         // librdkafka says nothing.
-        let all = consumer.assignment().unwrap_or_else(|_| list.clone());
-        let mut state = lock(&self.state);
-        for partition in all.elements().iter().filter_map(|entry| Partition::try_from(entry.partition()).ok()) {
-            self.tell_locked(&mut state, Input::Assigned(partition));
+        self.tell_of_all(consumer, &mut lock(&self.state));
+    }
+
+    /// Tells of all that is assigned: to whoever knows it, this says nothing new.
+    fn tell_of_all(&self, consumer: &GroupConsumer, state: &mut MutexGuard<'_, State>) {
+        let assigned = match consumer.assignment() {
+            Ok(assigned) => assigned,
+            Err(error) => return tracing::warn!(why = plain(&error), "could not see what is assigned"),
+        };
+        for partition in assigned.elements().iter().filter_map(|entry| Partition::try_from(entry.partition()).ok()) {
+            self.tell_locked(state, Input::Assigned(partition));
         }
     }
 
@@ -303,7 +312,12 @@ impl Membership {
         }
         if let Some(id) = id {
             state.me = Some(id.clone());
+            let is_same = state.was.take().is_some_and(|was| was == id);
             self.tell_locked(&mut state, Input::Joined(id));
+            if is_same {
+                // The group never knew of its expulsion, and says nothing again. Another's assignment is told of by the next generation.
+                self.tell_of_all(consumer, &mut state);
+            }
         }
     }
 
@@ -314,7 +328,7 @@ impl Membership {
 
     fn expelled_locked(&self, state: &mut MutexGuard<'_, State>) {
         state.life += 1;
-        state.me = None;
+        state.was = state.me.take().or(state.was.take());
         self.tell_locked(state, Input::Expelled);
         // What was never told of need not be told to be over.
         (state.proven, state.unproven) = (false, Vec::new());
