@@ -18,7 +18,7 @@
 //! - The coordinator's decision on a transaction, the abort of an older one included, is one step; only its markers are late.
 //! - What a static member was to give up when it died stays with it as it comes back. With the classic protocol Kafka gives such
 //!   a partition to nobody until some later rebalance, as only a client knows what it was to give up.
-//! - A join is one request. Where its coordinator moves, every second member is told what the second request (SyncGroup) would be: that its
+//! - A join is one request. Where its coordinator moves, every second member is told what the second request (`SyncGroup`) would be: that its
 //!   generation is not known, so that it loses its assignment and keeps its id.
 //! - Heartbeats and proofs of membership go out once a second, not four times and twice.
 //! - Late messages (a request that stays in a queue, or comes again by another connection) are late by four seconds at most.
