@@ -105,8 +105,8 @@ chaos *FLAGS:
 page-test *ARGS: page-check page
     @ci/chromium
     @ci/node tests/page
-    cargo build -p baton
-    cd tests/page && BATON_BIN='{{ target }}/debug/baton' node --test --test-concurrency=1 --test-timeout=120000 "$@"
+    cargo build {{ tested }} --bins
+    cd tests/page && BATON_BIN='{{ target }}/debug/baton' '{{ target }}/debug/with-kafka' node --test --test-concurrency=1 --test-timeout=120000 "$@"
 
 # Measure the page in a real browser, each figure beside its target
 [group('test')]
