@@ -78,9 +78,17 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
     mut shutdown: watch::Receiver<Shutdown>,
 ) -> Result<(), LogError> {
     let from = TailFrom::Time(world.wall().minus(membership.retention));
-    let mut control = until_there(|| log.tail(Topic::Control, from)).await?;
     let Membership { group, name, lookback, .. } = &membership;
-    let mut member = until_there(|| log.join(group, name, *lookback)).await?;
+    let begin = async {
+        let control = until_there(|| log.tail(Topic::Control, from)).await?;
+        Ok::<_, LogError>((control, until_there(|| log.join(group, name, *lookback)).await?))
+    };
+    let (mut control, mut member) = tokio::select! {
+        biased;
+        // Nothing is held yet.
+        _ = shutdown.wait_for(|told| *told > Shutdown::No) => return Ok(()),
+        joined = begin => joined?,
+    };
     let (answers, mut answered) = mpsc::channel(ANSWERS);
     let clock = Clock::new(world);
     let steps = member.steps();
