@@ -124,6 +124,9 @@ pub enum Kind {
     Started,
     /// The agent wrote a line.
     Line,
+    /// What the agent's line shows so far, that is not over yet: a progress bar, a prompt. The next update of the same stream stands in
+    /// its place. In JSON frames only.
+    Progress,
     /// An attempt failed, and there will be another.
     Retrying,
     /// A STOP reached the agent, and its grace has begun. In JSON frames only.
@@ -152,6 +155,7 @@ impl Kind {
         match self {
             Self::Started => "started",
             Self::Line => "line",
+            Self::Progress => "progress",
             Self::Retrying => "retrying",
             Self::Stopping => "stopping",
             Self::Truncated => "truncated",
@@ -191,6 +195,9 @@ pub struct ProgressRecord<'a> {
     /// Of a line that was too long: how many of its bytes were left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<u64>,
+    /// Of a line that says so: how many lines were left out before it, as the attempt had written more than it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<u64>,
     /// Of a terminal update: what the agent's process exited with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
@@ -217,6 +224,7 @@ impl<'a> ProgressRecord<'a> {
             at: Some(at),
             stream: None,
             cut: None,
+            left_out: None,
             exit_code: None,
             signal: None,
             reason: None,
@@ -341,7 +349,7 @@ mod tests {
 
     #[test]
     fn what_a_later_version_writes_is_read() {
-        let update = ProgressRecord::read(br#"{"task_id":"a","update":"x","kind":"progress","percent":4}"#).unwrap();
+        let update = ProgressRecord::read(br#"{"task_id":"a","update":"x","kind":"hologram","percent":4}"#).unwrap();
         assert_eq!(update.kind, Some(Kind::Other));
     }
 

@@ -6,11 +6,13 @@
 use crate::id::{ProjectName, TaskId, UpdateId};
 use crate::launch::Launch;
 use crate::limits::Limits;
-use crate::lines::{Line, Splitter};
+use crate::lines::Line;
 use crate::log::{Partition, Values, ValuesBuilder};
+use crate::output::{Budget, OutputSettings, Reader, Verdict};
 use crate::process::{Exit, ExitStatus, Signal, Spawn, Stream};
 use crate::project::Project;
 use crate::record::{Kind, ProgressRecord};
+use crate::redact::Secrets;
 use crate::retry::Backoff;
 use crate::time::{Instant, Now};
 use baton_probe::{Mark, Mutant, hit, hit_if, is, limit};
@@ -48,6 +50,10 @@ pub struct RunSpec {
     pub launch: Launch,
     /// What it may take.
     pub limits: Limits,
+    /// What becomes of its output.
+    pub output: OutputSettings,
+    /// Values that are taken out of it, beside those of the project's config. Secret.
+    pub secrets: Vec<String>,
     /// How long the process may run.
     pub timeout: Option<Duration>,
     /// How long it has between SIGTERM and SIGKILL.
@@ -238,7 +244,7 @@ impl Run {
             State::Stopping { kill_at, .. } => *kill_at,
             State::Spawning { .. } | State::Flushing { .. } | State::Over => None,
         };
-        [own, self.output.append_again_at].into_iter().flatten().min()
+        [own, self.output.append_again_at, self.output.shows_at()].into_iter().flatten().min()
     }
 
     /// Whether there is room for output; if not, the process's pipes are left full.
@@ -279,6 +285,10 @@ impl Run {
 
     fn spawn_if_ready(&mut self) {
         let State::Preparing { counted: true, project: Some(project), .. } = &self.state else { return };
+        if self.spec.output.redact {
+            let values = project.secrets().chain(self.spec.secrets.iter().map(String::as_str));
+            self.output.redact(&Secrets::new(values));
+        }
         self.effects.push_back(Effect::Spawn(Spawn {
             task_id: self.spec.task_id.clone(),
             attempt: self.spec.attempt,
@@ -405,6 +415,7 @@ impl Run {
         if due(&self.output.append_again_at) {
             self.output.append_again();
         }
+        self.output.show_unfinished(now);
     }
 
     fn over_by(&mut self, cause: Cause, exit: Option<ExitStatus>) {
@@ -449,8 +460,9 @@ struct Output {
     task_id: TaskId,
     attempt: u32,
     next_seq: u64,
-    stdout: Splitter,
-    stderr: Splitter,
+    stdout: Reader,
+    stderr: Reader,
+    budget: Budget,
     lines: ValuesBuilder,
     /// What was asked to be appended, until the log has it.
     in_flight: Option<Values>,
@@ -469,8 +481,9 @@ impl Output {
             task_id: spec.task_id.clone(),
             attempt: spec.attempt,
             next_seq: 2, // 1 is `Starting...`, which the worker writes as it counts the attempt
-            stdout: Splitter::new(spec.max_line),
-            stderr: Splitter::new(spec.max_line),
+            stdout: Reader::new(spec.max_line, &spec.output),
+            stderr: Reader::new(spec.max_line, &spec.output),
+            budget: Budget::new(&spec.output),
             lines: ValuesBuilder::default(),
             in_flight: None,
             append_again_at: None,
@@ -482,34 +495,63 @@ impl Output {
     }
 
     fn take(&mut self, stream: Stream, bytes: &[u8], now: Now) {
-        self.with_splitter(stream, |splitter, each| splitter.feed(bytes, each), now);
+        self.with_reader(stream, |reader, each| reader.feed(bytes, now.mono, each), now);
     }
 
     fn finish(&mut self, now: Now) {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            self.with_splitter(stream, |splitter, each| splitter.finish(each), now);
+            self.with_reader(stream, |reader, each| reader.finish(each), now);
+        }
+        let left_out = self.budget.left_out();
+        if left_out > 0 {
+            self.note(Kind::Line, now, |record| left_out_of(record, left_out));
         }
     }
 
-    /// Adds an update of the run's own.
+    fn redact(&mut self, secrets: &Secrets) {
+        self.stdout.redact(secrets.clone());
+        self.stderr.redact(secrets.clone());
+    }
+
+    /// When to call [`Self::show_unfinished`].
+    fn shows_at(&self) -> Option<Instant> {
+        [self.stdout.deadline(), self.stderr.deadline()].into_iter().flatten().min()
+    }
+
+    /// Says how the lines stand that are not over, where it is time for that.
+    fn show_unfinished(&mut self, now: Now) {
+        let Self { task_id, attempt, next_seq, lines, stdout, stderr, .. } = self;
+        for (stream, reader) in [(None, stdout), (Some(Stream::Stderr), stderr)] {
+            let Some(line) = reader.unfinished(now.mono) else { continue };
+            let id = UpdateId { attempt: *attempt, seq: *next_seq };
+            *next_seq += 1;
+            let cut = (line.cut > 0).then_some(line.cut);
+            let record =
+                ProgressRecord { stream, cut, ..ProgressRecord::new(task_id, id, Kind::Progress, now.wall, line.text) };
+            lines.push_with(|buffer| record.write_to(buffer));
+        }
+    }
+
     /// The grace has begun.
     fn note_stopping(&mut self, grace: Duration, now: Now) {
+        self.note(Kind::Stopping, now, |record| {
+            record.update = format!("Stopping: SIGTERM is sent, SIGKILL follows in {grace:?}").into();
+            record.deadline = Some(now.wall.plus(grace));
+        });
+    }
+
+    fn note(&mut self, kind: Kind, now: Now, fill: impl FnOnce(&mut ProgressRecord<'_>)) {
         let id = UpdateId { attempt: self.attempt, seq: self.next_seq };
         self.next_seq += 1;
-        let text = format!("Stopping: SIGTERM is sent, SIGKILL follows in {grace:?}");
-        let record = ProgressRecord {
-            deadline: Some(now.wall.plus(grace)),
-            ..ProgressRecord::new(&self.task_id, id, Kind::Stopping, now.wall, text)
-        };
+        let mut record = ProgressRecord::new(&self.task_id, id, kind, now.wall, "");
+        fill(&mut record);
         self.lines.push_with(|buffer| record.write_to(buffer));
     }
 
-    fn with_splitter(&mut self, stream: Stream, work: impl FnOnce(&mut Splitter, &mut dyn FnMut(Line<'_>)), now: Now) {
-        let Self { task_id, attempt, next_seq, stdout, stderr, lines, last_lines, last_error, .. } = self;
-        let splitter = if stream == Stream::Stdout { stdout } else { stderr };
-        work(splitter, &mut |line| {
-            let id = UpdateId { attempt: *attempt, seq: *next_seq };
-            *next_seq += 1;
+    fn with_reader(&mut self, stream: Stream, work: impl FnOnce(&mut Reader, &mut dyn FnMut(Line<'_>)), now: Now) {
+        let Self { task_id, attempt, next_seq, stdout, stderr, budget, lines, last_lines, last_error, .. } = self;
+        let reader = if stream == Stream::Stdout { stdout } else { stderr };
+        work(reader, &mut |line| {
             let kind = if line.text == "DONE" && is(Mutant::TextDecides) { Kind::Done } else { Kind::Line };
             if stream == Stream::Stderr && !line.text.trim().is_empty() {
                 replace(last_error, line.text.trim_end(), QUOTED_BYTES);
@@ -518,6 +560,21 @@ impl Output {
                 if last_lines.len() == LAST_LINES { last_lines.pop_front() } else { None }.unwrap_or_default();
             replace(&mut last, &line.text, LAST_LINE_BYTES);
             last_lines.push_back(last);
+            let left_out = match budget.judge(line.text.len(), now.mono) {
+                Verdict::LeftOut => return,
+                Verdict::Said { left_out } => left_out,
+            };
+            let mut next = || {
+                let id = UpdateId { attempt: *attempt, seq: *next_seq };
+                *next_seq += 1;
+                id
+            };
+            if left_out > 0 {
+                let mut record = ProgressRecord::new(task_id, next(), Kind::Line, now.wall, "");
+                left_out_of(&mut record, left_out);
+                lines.push_with(|buffer| record.write_to(buffer));
+            }
+            let id = next();
             let record = ProgressRecord {
                 stream: (stream == Stream::Stderr).then_some(stream),
                 cut: (line.cut > 0).then_some(line.cut),
@@ -562,6 +619,13 @@ impl Output {
     fn is_flushed(&self) -> bool {
         self.in_flight.is_none() && self.lines.is_empty()
     }
+}
+
+/// Makes the update one that says that so many lines are missing.
+fn left_out_of(record: &mut ProgressRecord<'_>, count: u64) {
+    let lines = if count == 1 { "line" } else { "lines" };
+    record.update = format!("[{count} {lines} left out: the task writes more than its type lets it]").into();
+    record.left_out = Some(count);
 }
 
 /// Puts the beginning of `text` in place of what `place` holds, without new memory where that can be helped.

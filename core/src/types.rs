@@ -4,6 +4,7 @@
 
 use crate::launch::Launch;
 use crate::limits::Limits;
+use crate::output::OutputSettings;
 use crate::problem::FieldError;
 use crate::record::TaskRecord;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,9 @@ pub struct TaskType {
     /// What its processes may take.
     #[serde(default, skip_serializing_if = "Limits::is_default")]
     pub limits: Limits,
+    /// What becomes of its output.
+    #[serde(default, skip_serializing_if = "OutputSettings::is_default")]
+    pub output: OutputSettings,
 }
 
 /// One command of a task type.
@@ -74,6 +78,9 @@ pub struct Param {
     /// What it is for.
     #[serde(default)]
     pub description: String,
+    /// Its value is taken out of what the agent prints.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secret: bool,
     /// A value that it takes, to show to people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub example: Option<Value>,
@@ -145,6 +152,14 @@ impl TaskTypes {
         self.argv(&[], task).map(drop)
     }
 
+    /// The values of a task's parameters that are declared secret.
+    pub fn secrets(&self, task: &TaskRecord) -> Vec<String> {
+        let params = self.get(&task.kind).and_then(|kind| kind.params_of(task.command.as_deref()).ok());
+        let secret = params.into_iter().flatten().filter(|param| param.secret);
+        let values = secret.filter_map(|param| task.params.get(&param.name)?.as_str());
+        values.map(str::to_owned).collect()
+    }
+
     /// The command line of a task: the agent's own words, the type, the command, then what its parameters make.
     ///
     /// Positionals come first. If one of them begins with `-`, all of them come last, after `--`; an option's value that
@@ -176,6 +191,7 @@ impl TaskType {
         check_params(&self.params, path)?;
         self.process.check(&format!("{path}.process"))?;
         self.limits.check(&format!("{path}.limits"))?;
+        self.output.check(&format!("{path}.output"))?;
         for (name, command) in &self.commands {
             let path = format!("{path}.commands.{name}");
             check_name(&path, name)?;

@@ -3,10 +3,12 @@
 
 use baton_core::launch::Launch;
 use baton_core::limits::Limits;
+use baton_core::output::OutputSettings;
 use baton_core::process::{Exit, ExitStatus, Stream};
 use baton_core::project::Project;
 use baton_core::run::{Effect, Ending, Input, MAX_PENDING, Run, RunSpec, Unfetched};
 use baton_core::time::{Instant, Now, Timestamp};
+use bytes::Bytes;
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -21,6 +23,8 @@ fn spec() -> RunSpec {
         argv: vec!["agent".into(), "run".into()],
         launch: Launch::default(),
         limits: Limits::default(),
+        output: OutputSettings::default(),
+        secrets: Vec::new(),
         timeout: Some(Duration::from_mins(1)),
         grace: Duration::from_secs(10),
         max_line: 16,
@@ -40,8 +44,8 @@ struct Teller {
 }
 
 impl Teller {
-    fn new() -> Self {
-        let mut teller = Self { run: Run::new(spec()), picture: String::new() };
+    fn of(spec: RunSpec) -> Self {
+        let mut teller = Self { run: Run::new(spec), picture: String::new() };
         teller.draw("0ns", "begin");
         teller
     }
@@ -98,12 +102,15 @@ fn parse_input(what: &str) -> Input {
     match verb {
         "counted" => Input::Counted,
         "fetched" => Input::Fetched(Ok(Project::from_json(br#"{"env": {"A": "1"}}"#).unwrap())),
+        "fetched-secrets" => {
+            Input::Fetched(Ok(Project::from_json(br#"{"env": {"API_KEY": "sk-12345", "REGION": "eu-west"}}"#).unwrap()))
+        }
         "unknown" => Input::Fetched(Err(Unfetched::ForGood("the project is unknown".into()))),
         "unreachable" => Input::Fetched(Err(Unfetched::ForNow("no answer".into()))),
         "spawned" => Input::Spawned(Ok(())),
         "unspawned" => Input::Spawned(Err("could not start agent: no such file".into())),
-        "out" => Input::Output(Stream::Stdout, rest.replace("\\n", "\n").into_bytes().into()),
-        "err" => Input::Output(Stream::Stderr, rest.replace("\\n", "\n").into_bytes().into()),
+        "out" => Input::Output(Stream::Stdout, unescaped(rest)),
+        "err" => Input::Output(Stream::Stderr, unescaped(rest)),
         "exit" => exit(ExitStatus::Code(rest.parse().unwrap())),
         "died" => exit(ExitStatus::Signal(rest.parse().unwrap())),
         "lost" => Input::Lost,
@@ -117,8 +124,16 @@ fn parse_input(what: &str) -> Input {
     }
 }
 
+fn unescaped(text: &str) -> Bytes {
+    text.replace("\\n", "\n").replace("\\r", "\r").into()
+}
+
 fn check(name: &str, story: &str) {
-    let mut teller = Teller::new();
+    check_of(name, spec(), story);
+}
+
+fn check_of(name: &str, spec: RunSpec, story: &str) {
+    let mut teller = Teller::of(spec);
     story.lines().filter(|line| !line.trim().is_empty()).for_each(|line| teller.tell(line));
     insta::with_settings!({ description => story, omit_expression => true }, {
         insta::assert_snapshot!(name, teller.picture);
@@ -133,6 +148,38 @@ fn a_task_that_ends_well() {
         "done",
         &(ALIVE.to_owned()
             + "6ms out one\\ntw\n7ms out o\\nthree\n8ms appended\n9ms exit 0\n10ms appended\n11ms appended"),
+    );
+}
+
+#[test]
+fn a_line_that_is_not_over_is_shown_as_it_stands() {
+    check(
+        "progress",
+        &(ALIVE.to_owned()
+            + "6ms out 10 %\\r20 %\n200ms out \\r30 %\n550ms appended\n600ms out \\r40 %\n900ms out \\r99 %\\n\n1s appended\n\
+               2s err Really? \n3s appended\n4s exit 0\n5s appended"),
+    );
+}
+
+#[test]
+fn secrets_of_the_project_and_of_the_params_are_taken_out() {
+    let spec = RunSpec { secrets: vec!["hunter2000".into()], max_line: 64, ..spec() };
+    check_of(
+        "redacted",
+        spec,
+        "1ms counted\n2ms fetched-secrets\n5ms spawned\n6ms out the key is sk-1\n7ms out 2345 in eu-west\\n\n8ms appended\n\
+         9ms err no hunter2000 here\\n\n10ms appended\n11ms exit 1\n12ms appended",
+    );
+}
+
+#[test]
+fn what_goes_beyond_a_budget_is_left_out_and_counted() {
+    let output = OutputSettings { max_rate: Some(2), ..OutputSettings::default() };
+    check_of(
+        "left_out",
+        RunSpec { output, ..spec() },
+        &(ALIVE.to_owned()
+            + "6ms out 1\\n2\\n3\\n4\\n\n7ms appended\n1s out 5\\n6\\n7\\n8\\n\n1100ms appended\n1200ms exit 1\n1300ms appended"),
     );
 }
 

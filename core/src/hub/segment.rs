@@ -142,6 +142,7 @@ struct Update {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Rest {
     cut: Option<u64>,
+    left_out: Option<u64>,
     exit_code: Option<i32>,
     signal: Option<i32>,
     reason: Option<String>,
@@ -162,6 +163,8 @@ struct Frame<'a> {
     stream: Option<Stream>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cut: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -325,7 +328,7 @@ impl Segment {
         for (index, update) in self.updates.iter().enumerate() {
             let text = self.text_of(index);
             match format {
-                Format::Plain if matches!(update.kind, Kind::Stopping | Kind::Other) => {}
+                Format::Plain if matches!(update.kind, Kind::Progress | Kind::Stopping | Kind::Other) => {}
                 Format::Plain => append_text_frame(&mut bytes, text.as_bytes()),
                 Format::Json => {
                     json.clear();
@@ -380,6 +383,7 @@ impl Update {
             at: self.at,
             stream: self.stream.filter(|s| *s == Stream::Stderr),
             cut: rest.cut,
+            left_out: rest.left_out,
             exit_code: rest.exit_code,
             signal: rest.signal,
             reason: rest.reason.as_deref(),
@@ -438,6 +442,7 @@ impl SegmentBuilder {
         }
         let rest = Rest {
             cut: record.cut,
+            left_out: record.left_out,
             exit_code: record.exit_code,
             signal: record.signal,
             reason: record.reason.as_deref().map(str::to_owned),

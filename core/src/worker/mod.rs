@@ -122,7 +122,7 @@ pub enum Effect {
     /// Take the atomic step, and say how it went.
     Step(Step),
     /// Begin a run.
-    Start(RunId, RunSpec),
+    Start(RunId, Box<RunSpec>),
     /// Tell a run something.
     Tell(RunId, RunInput),
     /// Say [`Input::StopsCaughtUp`] once all STOPs were given that are on the log now.
@@ -602,13 +602,15 @@ impl Worker {
                     argv,
                     launch: kind.map(|kind| kind.process.clone()).unwrap_or_default(),
                     limits: kind.map(|kind| kind.limits).unwrap_or_default(),
+                    output: kind.map(|kind| kind.output).unwrap_or_default(),
+                    secrets: self.config.types.secrets(&record),
                     timeout: record.timeout_s.map(Duration::from_secs),
                     grace: self.config.grace,
                     max_line: self.config.max_line,
                     seed: self.config.seed ^ run,
                 };
                 self.runs.insert(run, Running { partition, offset, attempt, at, bytes, record, over: false });
-                self.effects.push_back(Effect::Start(run, spec));
+                self.effects.push_back(Effect::Start(run, Box::new(spec)));
             }
             Err(reason) => {
                 claim.ledger.end(offset);

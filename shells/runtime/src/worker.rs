@@ -220,7 +220,7 @@ impl<L: Log, S: Steps, A: Agents, P: Projects, W: World> Hands<L, S, A, P, W> {
     async fn carry_out(&mut self, effect: Effect, member: &mut impl Member) {
         match effect {
             Effect::Step(step) => self.step(step),
-            Effect::Start(run, spec) => self.start(run, spec),
+            Effect::Start(run, spec) => self.start(run, *spec),
             Effect::Tell(run, input) => {
                 if let Some(told) = self.runs.get(&run) {
                     // A run that is over hears nothing more, and needs nothing more.
