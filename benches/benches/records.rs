@@ -52,6 +52,7 @@ fn running(config: &[u8]) -> Run {
         limits: Limits::default(),
         output: OutputSettings::default(),
         secrets: Vec::new(),
+        stdin: None,
         timeout: None,
         grace: Duration::from_secs(10),
         max_line: CHUNK,

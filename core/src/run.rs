@@ -54,6 +54,8 @@ pub struct RunSpec {
     pub output: OutputSettings,
     /// Values that are taken out of it, beside those of the project's config. Secret.
     pub secrets: Vec<String>,
+    /// What it reads on standard input; nothing: that is closed.
+    pub stdin: Option<String>,
     /// How long the process may run.
     pub timeout: Option<Duration>,
     /// How long it has between SIGTERM and SIGKILL.
@@ -297,7 +299,7 @@ impl Run {
             project_file: project.to_json(),
             launch: self.spec.launch.clone(),
             limits: self.spec.limits,
-            stdin: None,
+            stdin: self.spec.stdin.clone(),
         }));
         self.state = State::Spawning { ended_by: None };
     }

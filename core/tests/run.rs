@@ -25,6 +25,7 @@ fn spec() -> RunSpec {
         limits: Limits::default(),
         output: OutputSettings::default(),
         secrets: Vec::new(),
+        stdin: None,
         timeout: Some(Duration::from_mins(1)),
         grace: Duration::from_secs(10),
         max_line: 16,

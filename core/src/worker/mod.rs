@@ -604,6 +604,7 @@ impl Worker {
                     limits: kind.map(|kind| kind.limits).unwrap_or_default(),
                     output: kind.map(|kind| kind.output).unwrap_or_default(),
                     secrets: self.config.types.secrets(&record),
+                    stdin: self.config.types.stdin(&record),
                     timeout: record.timeout_s.map(Duration::from_secs),
                     grace: self.config.grace,
                     max_line: self.config.max_line,
