@@ -9,6 +9,7 @@ use baton_core::launch::Launch;
 use baton_core::limits::Limits;
 use baton_core::lines::Splitter;
 use baton_core::output::OutputSettings;
+use baton_core::policy::Policy;
 use baton_core::process::Stream;
 use baton_core::project::Project;
 use baton_core::record::{Kind, ProgressRecord};
@@ -41,7 +42,7 @@ fn one(criterion: &mut Criterion) {
 const SECRETS: &[u8] = br#"{"env": {"API_KEY": "sk-proj-0123456789abcdef", "DB_PASSWORD": "correct horse battery", "AUTH_TOKEN": "ghp_0123456789abcdef"}}"#;
 
 fn running(config: &[u8]) -> Run {
-    let mut run = Run::new(RunSpec {
+    let spec = RunSpec {
         task_id: task_id(),
         kind: "agent".into(),
         partition: 0,
@@ -53,11 +54,13 @@ fn running(config: &[u8]) -> Run {
         output: OutputSettings::default(),
         secrets: Vec::new(),
         stdin: None,
-        timeout: None,
-        grace: Duration::from_secs(10),
+        policy: Policy::new(Duration::from_secs(10), 3),
+        total_left: None,
+        queued: Duration::ZERO,
         max_line: CHUNK,
         seed: 1,
-    });
+    };
+    let mut run = Run::new(spec, now());
     run.handle(run::Input::Counted, now());
     run.handle(run::Input::Fetched(Ok(Project::from_json(config).expect("a good config"))), now());
     run.handle(run::Input::Spawned(Ok(())), now());

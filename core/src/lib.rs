@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code, clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros)]
 
+pub mod account;
 pub mod groups;
 pub mod hub;
 pub mod id;
@@ -13,6 +14,7 @@ pub mod lines;
 pub mod log;
 pub mod output;
 mod place;
+pub mod policy;
 pub mod presence;
 pub mod problem;
 pub mod process;

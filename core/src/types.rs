@@ -6,6 +6,7 @@ use crate::launch::Launch;
 use crate::limits::Limits;
 use crate::output::OutputSettings;
 use crate::place::place_of;
+use crate::policy::{self, Exits, Policy, Retries, Timeouts};
 use crate::problem::FieldError;
 use crate::record::TaskRecord;
 use crate::schema::{Pattern, Rules};
@@ -48,6 +49,15 @@ pub struct TaskType {
     /// What becomes of its output.
     #[serde(default, skip_serializing_if = "OutputSettings::is_default")]
     pub output: OutputSettings,
+    /// How long its tasks may take.
+    #[serde(default, skip_serializing_if = "Timeouts::is_default")]
+    pub timeouts: Timeouts,
+    /// How often they are attempted.
+    #[serde(default, skip_serializing_if = "Retries::is_default")]
+    pub retries: Retries,
+    /// What the ends of their processes mean.
+    #[serde(default, skip_serializing_if = "Exits::is_default")]
+    pub exits: Exits,
 }
 
 /// One command of a task type.
@@ -169,6 +179,15 @@ impl TaskTypes {
         self.types.get(name)
     }
 
+    /// What holds for a task: its own word, else its type's, else `defaults`.
+    pub fn policy(&self, defaults: Policy, task: &TaskRecord) -> Policy {
+        let of_type = match self.types.get(&task.kind) {
+            Some(kind) => defaults.of_type(&kind.timeouts, &kind.retries, &kind.exits),
+            None => defaults,
+        };
+        of_type.of_task(task)
+    }
+
     /// What is wrong with the task, field by field.
     pub fn check(&self, task: &TaskRecord) -> Result<(), Vec<FieldError>> {
         self.argv(&[], task).map(drop)
@@ -222,6 +241,7 @@ impl TaskType {
         self.process.check(&format!("{path}.process"))?;
         self.limits.check(&format!("{path}.limits"))?;
         self.output.check(&format!("{path}.output"))?;
+        policy::check(path, &self.timeouts, &self.retries, &self.exits)?;
         for (name, command) in &self.commands {
             let path = format!("{path}.commands.{name}");
             check_name(&path, name)?;

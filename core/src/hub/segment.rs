@@ -3,6 +3,7 @@
 //! A frame is encoded at most once for each format, by the first who reads it, and shared by all after that.
 
 use super::needle::Needle;
+use crate::account::{Account, Tally};
 use crate::id::{TaskId, UpdateId};
 use crate::log::{Offset, Partition};
 use crate::process::Stream;
@@ -147,6 +148,9 @@ struct Rest {
     signal: Option<i32>,
     reason: Option<String>,
     deadline: Option<Timestamp>,
+    next_at: Option<Timestamp>,
+    tally: Option<Tally>,
+    ending: Option<Box<Account>>,
 }
 
 /// The JSON of a frame.
@@ -173,6 +177,12 @@ struct Frame<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tally: Option<Tally>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ending: Option<&'a Account>,
 }
 
 /// Where on the log a segment came from, and how to make it again.
@@ -388,6 +398,9 @@ impl Update {
             signal: rest.signal,
             reason: rest.reason.as_deref(),
             deadline: rest.deadline,
+            next_at: rest.next_at,
+            tally: rest.tally,
+            ending: rest.ending.as_deref(),
         };
         serde_json::to_writer(buffer, &frame).expect("a frame has string keys, and memory takes every write");
     }
@@ -447,6 +460,9 @@ impl SegmentBuilder {
             signal: record.signal,
             reason: record.reason.as_deref().map(str::to_owned),
             deadline: record.deadline,
+            next_at: record.next_at,
+            tally: record.tally,
+            ending: record.ending.clone(),
         };
         self.text.push_str(&record.update);
         self.updates.push(Update {

@@ -246,6 +246,7 @@ impl<L: Log, S: Steps, A: Agents, P: Projects, W: World> Hands<L, S, A, P, W> {
                 partition = report.partition,
                 outcome = report.kind.name(),
                 exit = report.exit.map(tracing::field::display),
+                cause = ?report.cause,
                 "ended"
             ),
             Effect::CatchUp | Effect::Leave => {} // the loop's own

@@ -8,6 +8,7 @@ use baton_core::log::{Batch, Delivered, Offset, Partition, Topic};
 use baton_core::problem::Problem;
 use baton_core::process::{Exit, ExitStatus, Signal, Spawn};
 use baton_core::project::Project;
+use baton_core::run::StopWish;
 use baton_core::types::TaskTypes;
 use baton_core::worker::WorkerConfig;
 use baton_runtime::api::Api;
@@ -131,7 +132,7 @@ async fn a_task_may_have_any_timeout() {
     log.append(vec![batch], Durability::Synced).await.unwrap();
     until(|| agents.live.load(SeqCst) == 1).await;
     api.until(&id, "running").await;
-    api.0.stop(&id, None).await.unwrap();
+    api.0.stop(&id, StopWish::default()).await.unwrap();
     api.until(&id, "stopped").await;
 }
 
