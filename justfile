@@ -148,6 +148,12 @@ measure *NAMES:
     cargo build --release -p baton -p baton-benches
     '{{ target }}/release/measure' "$@"
 
+# Measure how agents are run and ended, each figure beside its target: spawn, kill, survivors, memory, firehose; NAMES pick some
+[group('test')]
+[positional-arguments]
+measure-executor *NAMES:
+    cargo bench -p baton-agent --bench executor -- "$@"
+
 # The same with an API and a worker on a real Kafka
 [group('test')]
 [positional-arguments]
