@@ -107,8 +107,8 @@ chaos *FLAGS:
 page-test *ARGS: page-check page
     @ci/chromium
     @ci/node tests/page
-    cargo build -p baton
-    cd tests/page && BATON_BIN='{{ target }}/debug/baton' node --test --test-concurrency=1 --test-timeout=120000 "$@"
+    cargo build {{ tested }} --bins
+    cd tests/page && BATON_BIN='{{ target }}/debug/baton' '{{ target }}/debug/with-kafka' node --test --test-concurrency=1 --test-timeout=120000 "$@"
 
 # Measure the page in a real browser, each figure beside its target
 [group('test')]
@@ -149,6 +149,12 @@ bench *ARGS:
 measure *NAMES:
     cargo build --release -p baton -p baton-benches
     '{{ target }}/release/measure' "$@"
+
+# Measure how agents are run and ended, each figure beside its target: spawn, kill, survivors, memory, firehose; NAMES pick some
+[group('test')]
+[positional-arguments]
+measure-executor *NAMES:
+    cargo bench -p baton-agent --bench executor -- "$@"
 
 # The same with an API and a worker on a real Kafka
 [group('test')]

@@ -8,6 +8,8 @@ use baton_core::id::UpdateId;
 use baton_core::launch::Launch;
 use baton_core::limits::Limits;
 use baton_core::lines::Splitter;
+use baton_core::output::OutputSettings;
+use baton_core::policy::Policy;
 use baton_core::process::Stream;
 use baton_core::project::Project;
 use baton_core::record::{Kind, ProgressRecord};
@@ -36,8 +38,11 @@ fn one(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn running() -> Run {
-    let mut run = Run::new(RunSpec {
+/// As many secrets as a project with a few keys has.
+const SECRETS: &[u8] = br#"{"env": {"API_KEY": "sk-proj-0123456789abcdef", "DB_PASSWORD": "correct horse battery", "AUTH_TOKEN": "ghp_0123456789abcdef"}}"#;
+
+fn running(config: &[u8]) -> Run {
+    let spec = RunSpec {
         task_id: task_id(),
         kind: "agent".into(),
         partition: 0,
@@ -46,13 +51,18 @@ fn running() -> Run {
         argv: vec!["agent".into()],
         launch: Launch::default(),
         limits: Limits::default(),
-        timeout: None,
-        grace: Duration::from_secs(10),
+        output: OutputSettings::default(),
+        secrets: Vec::new(),
+        stdin: None,
+        policy: Policy::new(Duration::from_secs(10), 3),
+        total_left: None,
+        queued: Duration::ZERO,
         max_line: CHUNK,
         seed: 1,
-    });
+    };
+    let mut run = Run::new(spec, now());
     run.handle(run::Input::Counted, now());
-    run.handle(run::Input::Fetched(Ok(Project::from_json(b"{}").expect("an empty config"))), now());
+    run.handle(run::Input::Fetched(Ok(Project::from_json(config).expect("a good config"))), now());
     run.handle(run::Input::Spawned(Ok(())), now());
     while run.poll().is_some() {}
     run
@@ -71,15 +81,17 @@ fn worker(criterion: &mut Criterion) {
             bytes
         });
     });
-    let mut run = running();
-    group.bench_function("split and encode", |b| {
-        b.iter(|| {
-            run.handle(run::Input::Output(Stream::Stdout, chunk.clone()), now());
-            let Some(Effect::Append(values)) = run.poll() else { unreachable!("nothing is in flight") };
-            run.handle(run::Input::Appended(Ok(())), now());
-            values
+    for (name, config) in [("split and encode", &b"{}"[..]), ("redact, split and encode", SECRETS)] {
+        let mut run = running(config);
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                run.handle(run::Input::Output(Stream::Stdout, chunk.clone()), now());
+                let Some(Effect::Append(values)) = run.poll() else { unreachable!("nothing is in flight") };
+                run.handle(run::Input::Appended(Ok(())), now());
+                values
+            });
         });
-    });
+    }
     group.finish();
 }
 

@@ -1,10 +1,12 @@
-//! The ledger of one `tasks` partition: which tasks have ended, and how often each of the others was begun.
+//! The ledger of one `tasks` partition: which tasks have ended, how often each of the others was begun, and until when
+//! it waits for its next attempt.
 //!
 //! It lives in the committed offset and its metadata, a line of text that fits Kafka's limit. It never says more than
 //! what is durable, and never goes on without its map: what can't be read is an error, not an empty ledger.
 
 use crate::log::Offset;
 use crate::tenure::MAX_TITLE;
+use crate::time::Timestamp;
 use baton_probe::{Mutant, is, limit};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,23 +15,42 @@ use std::ops::Range;
 /// The longest text of a ledger: what Kafka takes as metadata by default (`offset.metadata.max.bytes` is 4,096; some
 /// versions took one less), less the title that stands before it.
 pub const MAX_METADATA: usize = 4095 - MAX_TITLE;
-/// What one more task can add to the text at most: its attempts, and later its end.
-const ENTRY: usize = 64;
-const VERSION: &str = "1";
+/// What one task that runs can add to the text at most: its attempts, its wait, and later its end.
+const ENTRY: usize = 80;
+/// Without retries a ledger is written as it was before there were any, so that an earlier Baton reads it too.
+const WITHOUT_RETRIES: &str = "1";
+const VERSION: &str = "2";
+/// In this base times are written: milliseconds of this century have eight digits.
+const BASE: u32 = 36;
 
-/// How often a task was begun.
+/// How often a task was begun, and what it waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tries {
     /// Attempts begun.
     pub begun: u32,
     /// Of those, how many were handed back by a worker that was told to go: they don't count against the task.
     pub returned: u32,
+    /// Of those, how many failed, and were worth another attempt.
+    pub failed: u32,
+    /// Not before then the next attempt may begin. `None` while one runs, or was lost.
+    pub next_at: Option<Timestamp>,
+    /// When the first attempt began, where all of them together have a timeout.
+    pub since: Option<Timestamp>,
 }
 
 impl Tries {
     /// The attempts that count.
     pub const fn counted(self) -> u32 {
         self.begun.saturating_sub(self.returned)
+    }
+
+    /// The attempts that neither failed nor were handed back: lost, but for one that may run.
+    pub const fn unaccounted(self) -> u32 {
+        self.counted().saturating_sub(self.failed)
+    }
+
+    const fn has_retries(self) -> bool {
+        self.failed > 0 || self.next_at.is_some() || self.since.is_some()
     }
 }
 
@@ -47,7 +68,7 @@ pub struct Ledger {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadLedger {
     /// A later version of Baton wrote it.
-    #[error("the ledger has version {0:?}, and this Baton reads version {VERSION}: a newer Baton wrote it")]
+    #[error("the ledger has version {0:?}, and this Baton reads up to version {VERSION}: a newer Baton wrote it")]
     Version(String),
     /// It is not what was written.
     #[error("the ledger is corrupt: {0}")]
@@ -62,7 +83,7 @@ impl Ledger {
             return Ok(ledger);
         }
         let (version, rest) = metadata.split_once('|').ok_or(BadLedger::Corrupt("it has no version"))?;
-        if version != VERSION {
+        if version != VERSION && version != WITHOUT_RETRIES {
             return Err(BadLedger::Version(version.into()));
         }
         let (body, sum) = rest.rsplit_once('|').ok_or(BadLedger::Corrupt("it has no checksum"))?;
@@ -92,14 +113,29 @@ impl Ledger {
     }
 
     fn read_tries(&mut self, entry: &str) -> Option<()> {
-        let (at, counts) = entry.split_once(':')?;
-        let (begun, returned) = counts.split_once('/').unwrap_or((counts, "0"));
-        let tries = Tries { begun: begun.parse().ok()?, returned: returned.parse().ok()? };
+        let (at, mut rest) = entry.split_once(':')?;
+        // From the last mark to the first, as each is there only if it says something.
+        let mut take = |mark| {
+            let (before, after) = rest.split_once(mark)?;
+            rest = before;
+            Some(after)
+        };
+        let (since, next_at) = (take('^').map(read_time), take('@').map(read_time));
+        let (failed, returned) = (take('!').map(str::parse), take('/').map(str::parse));
+        let tries = Tries {
+            begun: rest.parse().ok()?,
+            returned: returned.unwrap_or(Ok(0)).ok()?,
+            failed: failed.unwrap_or(Ok(0)).ok()?,
+            next_at: next_at.map_or(Some(None), |time| time.map(Some))?,
+            since: since.map_or(Some(None), |time| time.map(Some))?,
+        };
         let offset = self.watermark.checked_add(at.parse().ok()?)?;
-        (tries.begun > 0 && tries.returned <= tries.begun && self.tries.insert(offset, tries).is_none()).then_some(())
+        let adds_up = tries.begun > 0 && tries.returned.checked_add(tries.failed)? <= tries.begun;
+        (adds_up && self.tries.insert(offset, tries).is_none()).then_some(())
     }
 
     /// The metadata that stands beside the watermark: `version|ended|attempts|checksum`, offsets relative to the watermark.
+    /// Attempts are `offset:begun/returned!failed@next^since`; what is nothing is left out.
     pub fn write(&self) -> String {
         let mut body = String::new();
         for (i, (start, end)) in self.ended.iter().enumerate() {
@@ -114,9 +150,19 @@ impl Ledger {
             if tries.returned > 0 {
                 let _ = write!(body, "/{}", tries.returned);
             }
+            if tries.failed > 0 {
+                let _ = write!(body, "!{}", tries.failed);
+            }
+            for (mark, time) in [('@', tries.next_at), ('^', tries.since)] {
+                if let Some(time) = time {
+                    body.push(mark);
+                    write_time(time, &mut body);
+                }
+            }
         }
         let sum = checksum(self.watermark, &body);
-        format!("{VERSION}|{body}|{sum}")
+        let version = if self.tries.values().any(|tries| tries.has_retries()) { VERSION } else { WITHOUT_RETRIES };
+        format!("{version}|{body}|{sum}")
     }
 
     /// The offset to commit: the first task that has not ended.
@@ -124,12 +170,13 @@ impl Ledger {
         self.watermark
     }
 
-    /// Whether the text has room for `more` tasks besides those in it.
-    pub fn has_room_for(&self, more: usize) -> bool {
+    /// Whether the text has room for `running` tasks at once, whatever becomes of them, besides what is in it. What waits
+    /// for its next attempt can only become shorter.
+    pub fn has_room_for(&self, running: usize) -> bool {
         let most = limit(MAX_METADATA, 200);
-        // Each live entry may still grow by a digit, and become a range of its own.
-        (self.ended.len() + self.tries.len() * 2 + more * 2).saturating_mul(ENTRY / 2) < most
-            || self.write().len() + (self.tries.len() + more) * ENTRY <= most
+        // To write it is dear: where a rough bound will do, it is not written.
+        (self.ended.len() + self.tries.len() + running).saturating_mul(ENTRY) < most
+            || self.write().len() + running * ENTRY <= most
     }
 
     /// Whether the task there has ended.
@@ -169,22 +216,50 @@ impl Ledger {
         self.tries.get(&offset).copied().unwrap_or_default()
     }
 
-    /// Another attempt begins; returns its number.
-    pub fn begin(&mut self, offset: Offset) -> u32 {
+    /// Another attempt begins; returns its number. `since` is when the first one does, if that is to be known.
+    pub fn begin(&mut self, offset: Offset, since: Option<Timestamp>) -> u32 {
         if is(Mutant::AttemptUncounted) {
             return self.tries(offset).begun + 1;
         }
         let tries = self.tries.entry(offset).or_default();
         tries.begun = tries.begun.saturating_add(1);
+        tries.next_at = None;
+        tries.since = if is(Mutant::TotalRestarts) { since } else { tries.since.or(since) };
         tries.begun
+    }
+
+    /// The attempt failed, and there will be another, not before `next_at`.
+    pub fn retry(&mut self, offset: Offset, next_at: Timestamp) {
+        if let Some(tries) = self.tries.get_mut(&offset) {
+            tries.failed = (tries.failed + 1).min(tries.counted());
+            tries.next_at = Some(next_at);
+        }
     }
 
     /// The attempt was handed back, by no fault of the task.
     pub fn hand_back(&mut self, offset: Offset) {
         if let Some(tries) = self.tries.get_mut(&offset) {
-            tries.returned = (tries.returned + 1).min(tries.begun);
+            tries.returned = (tries.returned + 1).min(tries.begun - tries.failed);
         }
     }
+}
+
+fn write_time(time: Timestamp, body: &mut String) {
+    let mut rest = u64::try_from(time.as_millis()).unwrap_or_default();
+    let mut digits = Vec::new();
+    loop {
+        let digit = u32::try_from(rest % u64::from(BASE)).expect("it is less than the base");
+        digits.push(char::from_digit(digit, BASE).expect("it is less than the base"));
+        rest /= u64::from(BASE);
+        if rest == 0 {
+            break;
+        }
+    }
+    body.extend(digits.iter().rev());
+}
+
+fn read_time(text: &str) -> Option<Timestamp> {
+    i64::from_str_radix(text, BASE).ok().filter(|millis| *millis >= 0).map(Timestamp::from_millis)
 }
 
 fn checksum(watermark: Offset, body: &str) -> String {
@@ -200,7 +275,7 @@ mod tests {
     #[test]
     fn the_text_is_short_and_readable() {
         let mut ledger = Ledger::read(100, "").unwrap();
-        assert_eq!((ledger.begin(100), ledger.begin(100), ledger.begin(104)), (1, 2, 1));
+        assert_eq!((ledger.begin(100, None), ledger.begin(100, None), ledger.begin(104, None)), (1, 2, 1));
         ledger.hand_back(104);
         for offset in [102, 103, 107] {
             ledger.end(offset);
@@ -212,6 +287,41 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_and_what_failed_are_in_the_text() {
+        let mut ledger = Ledger::read(100, "").unwrap();
+        let at = |seconds: i64| Timestamp::from_millis(1_790_000_000_000 + seconds * 1000);
+        ledger.begin(100, Some(at(0)));
+        ledger.retry(100, at(7));
+        ledger.begin(103, None);
+        ledger.retry(103, at(9));
+        ledger.begin(103, None);
+        ledger.hand_back(103);
+        ledger.begin(103, None);
+        assert_eq!(ledger.write(), "2||0:1!1@mubbscwo^mubbs7i8,3:3/1!1|09763f85");
+        let again = Ledger::read(100, &ledger.write()).unwrap();
+        assert_eq!(again, ledger);
+        let expected = Tries { begun: 1, returned: 0, failed: 1, next_at: Some(at(7)), since: Some(at(0)) };
+        assert_eq!(again.tries(100), expected);
+        assert_eq!((again.tries(103).counted(), again.tries(103).unaccounted()), (2, 1));
+        // The next attempt begins: it waits no longer, and the first one's beginning stays.
+        ledger.begin(100, Some(at(8)));
+        assert_eq!(ledger.tries(100), Tries { begun: 2, next_at: None, ..expected });
+    }
+
+    #[test]
+    fn two_hundred_tasks_may_wait_for_their_next_attempts() {
+        let mut ledger = Ledger::default();
+        let mut waiting = 0;
+        while ledger.has_room_for(1) {
+            ledger.begin(waiting * 10 + 1, None);
+            ledger.retry(waiting * 10 + 1, Timestamp::from_millis(1_790_000_000_000));
+            waiting += 1;
+        }
+        assert!(waiting >= 200, "{waiting}");
+        assert!(ledger.write().len() <= MAX_METADATA);
+    }
+
+    #[test]
     fn what_is_corrupt_is_refused() {
         let mut ledger = Ledger::default();
         ledger.end(3);
@@ -219,9 +329,25 @@ mod tests {
         assert_eq!(Ledger::read(0, &good), Ok(ledger));
         assert_eq!(Ledger::read(1, &good), Err(BadLedger::Corrupt("its checksum does not fit")));
         assert!(matches!(Ledger::read(0, &good.replace('3', "4")), Err(BadLedger::Corrupt(_))));
-        assert_eq!(Ledger::read(0, "2|x"), Err(BadLedger::Version("2".into())));
+        assert_eq!(Ledger::read(0, "3|x"), Err(BadLedger::Version("3".into())));
         // Well summed, and still nonsense.
-        for body in ["0|", "5-2|", "3,3|", "3,4|", "a|", "|1", "|1:0", "|1:1/2", "|1:1,1:1", "18446744073709551615|"] {
+        for body in [
+            "0|",
+            "5-2|",
+            "3,3|",
+            "3,4|",
+            "a|",
+            "|1",
+            "|1:0",
+            "|1:1/2",
+            "|1:1,1:1",
+            "|1:1/1!1",
+            "|1:1@",
+            "|1:1^-1",
+            "|1:1^a@b",
+            "|1:1!",
+            "18446744073709551615|",
+        ] {
             let text = format!("1|{body}|{}", checksum(0, body));
             assert!(Ledger::read(0, &text).is_err(), "{body}");
         }
@@ -237,7 +363,7 @@ mod tests {
             let mut ledger = Ledger::read(start, "").unwrap();
             let mut ended = BTreeSet::new();
             for offset in &begun {
-                ledger.begin(start + offset);
+                ledger.begin(start + offset, None);
             }
             for offset in &offsets {
                 ledger.end(start + offset);
@@ -256,24 +382,35 @@ mod tests {
 
         #[test]
         fn a_ledger_with_room_fits_after_it_was_used(
-            ops in prop::collection::vec((0u64..100_000, any::<bool>()), 0..400),
+            ops in prop::collection::vec((0u64..100_000, 0..4u8), 0..400),
         ) {
             let mut ledger = Ledger::default();
-            for (offset, ends) in ops {
-                if ledger.has_room_for(1) && !ledger.has_ended(offset) {
-                    ledger.begin(offset);
-                    if ends {
-                        ledger.end(offset);
+            let mut running = BTreeSet::new();
+            let at = Timestamp::from_millis(1_790_000_000_000);
+            for (offset, op) in ops {
+                if ledger.has_room_for(running.len() + 1) && !ledger.has_ended(offset) && !running.contains(&offset) {
+                    ledger.begin(offset, Some(at));
+                    running.insert(offset);
+                }
+                // What runs ends, fails, is handed back or goes on.
+                if let Some(offset) = running.first().copied().filter(|_| op > 0) {
+                    running.remove(&offset);
+                    match op {
+                        1 => ledger.end(offset),
+                        2 => ledger.retry(offset, at),
+                        _ => ledger.hand_back(offset),
                     }
                 }
-                prop_assert!(ledger.write().len() <= MAX_METADATA);
             }
+            let text = ledger.write();
+            prop_assert!(text.len() <= MAX_METADATA);
+            prop_assert_eq!(Ledger::read(ledger.watermark(), &text), Ok(ledger));
         }
 
         #[test]
         fn no_text_makes_it_panic(watermark in any::<u64>(), text in ".{0,60}") {
             let _ = Ledger::read(watermark, &text);
-            let _ = Ledger::read(watermark, &format!("1|{text}|{}", checksum(watermark, &text)));
+            let _ = Ledger::read(watermark, &format!("2|{text}|{}", checksum(watermark, &text)));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code, clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros)]
 
+pub mod account;
 pub mod groups;
 pub mod hub;
 pub mod id;
@@ -11,15 +12,20 @@ pub mod ledger;
 pub mod limits;
 pub mod lines;
 pub mod log;
+pub mod output;
+mod place;
+pub mod policy;
 pub mod presence;
 pub mod problem;
 pub mod process;
 pub mod project;
 pub mod quantity;
 pub mod record;
+pub mod redact;
 pub mod redrive;
 pub mod retry;
 pub mod run;
+pub mod schema;
 pub mod submit;
 pub mod tenure;
 pub mod time;

@@ -12,77 +12,143 @@ pub struct Line<'a> {
     pub cut: u64,
 }
 
-/// Cuts one stream into lines that end with LF or CRLF.
+/// Cuts one stream into lines that end with LF or CRLF. What comes after a lone CR is written over what stood before it, as on a
+/// terminal: of a line that is written over and over the last state is the line.
 #[derive(Debug)]
 pub struct Splitter {
     /// The longest line, in bytes.
     max: usize,
-    /// The beginning of a line whose end has not come: at most `max` bytes and one more, which may be a CR.
+    /// The beginning of a line whose end has not come: at most `max` bytes and one more, which tells where a character ends.
     partial: Vec<u8>,
-    /// How many bytes came after `partial`, and the last of them.
+    /// How many bytes came after `partial`.
     over: u64,
-    last_over: u8,
+    /// A CR came last: what comes next tells whether it is part of an ending.
+    cr: bool,
+    /// What stood in the line before it was begun anew.
+    overwritten: Option<(String, u64)>,
+    /// Changes with the line that is not over.
+    version: u64,
 }
 
 impl Splitter {
     /// A splitter that cuts lines of more than `max` bytes.
-    pub fn new(max: usize) -> Self {
-        Self { max, partial: Vec::new(), over: 0, last_over: 0 }
+    pub const fn new(max: usize) -> Self {
+        Self { max, partial: Vec::new(), over: 0, cr: false, overwritten: None, version: 0 }
     }
 
     /// Takes more output in, and gives each line that it completes.
     pub fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
         let mut rest = bytes;
-        while let Some(end) = memchr::memchr(b'\n', rest) {
-            if self.partial.is_empty() && end <= self.max {
-                each(whole(without_cr(&rest[..end])));
+        if let Some(first) = rest.first().filter(|_| self.cr) {
+            self.cr = false;
+            if *first == b'\n' {
+                rest = &rest[1..];
+                self.give(&mut each);
             } else {
-                self.hold(&rest[..end]);
-                self.give(true, &mut each);
+                self.overwrite();
             }
-            rest = &rest[end + 1..];
+        }
+        while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
+            let (before, after) = (&rest[..end], &rest[end + 1..]);
+            rest = match (rest[end], after.first()) {
+                (b'\n', _) => {
+                    self.line(before, &mut each);
+                    after
+                }
+                (_, Some(b'\n')) => {
+                    self.line(before, &mut each);
+                    &after[1..]
+                }
+                (_, Some(_)) => {
+                    self.hold(before);
+                    self.overwrite();
+                    after
+                }
+                (_, None) => {
+                    self.cr = true;
+                    rest = before;
+                    break;
+                }
+            };
         }
         self.hold(rest);
     }
 
     /// The output is over: gives the last line if it had no ending.
     pub fn finish(&mut self, mut each: impl FnMut(Line<'_>)) {
-        if !self.partial.is_empty() {
+        self.cr = false;
+        if !self.partial.is_empty() || self.overwritten.is_some() {
             hit(Mark::LineUnended);
-            self.give(false, &mut each);
+            self.give(&mut each);
+        }
+    }
+
+    /// The line that is not over, as it stands.
+    pub fn unfinished(&self) -> Option<Line<'_>> {
+        if !self.partial.is_empty() {
+            return Some(self.as_it_stands());
+        }
+        self.overwritten.as_ref().map(|(text, cut)| Line { text: text.as_str().into(), cut: *cut })
+    }
+
+    /// Another number whenever [`Self::unfinished`] may be another.
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn line(&mut self, end: &[u8], each: &mut impl FnMut(Line<'_>)) {
+        if self.partial.is_empty() && self.overwritten.is_none() && end.len() <= self.max {
+            each(whole(end));
+        } else {
+            self.hold(end);
+            self.give(each);
         }
     }
 
     fn hold(&mut self, bytes: &[u8]) {
         let room = (self.max + 1).saturating_sub(self.partial.len()).min(bytes.len());
         self.partial.extend_from_slice(&bytes[..room]);
-        if let Some(last) = bytes[room..].last() {
-            self.over += (bytes.len() - room) as u64;
-            self.last_over = *last;
+        self.over += (bytes.len() - room) as u64;
+        self.version += u64::from(!bytes.is_empty());
+    }
+
+    /// The line begins anew.
+    fn overwrite(&mut self) {
+        if !self.partial.is_empty() {
+            let Line { text, cut } = self.as_it_stands();
+            self.overwritten = Some((text.into_owned(), cut));
+            self.clear();
         }
     }
 
-    fn give(&mut self, ended: bool, each: &mut impl FnMut(Line<'_>)) {
-        let mut over = self.over;
-        let mut bytes = &self.partial[..];
-        if ended && over > 0 && self.last_over == b'\r' {
-            over -= 1;
-        } else if ended && over == 0 {
-            bytes = without_cr(bytes);
-        }
-        if over == 0 && bytes.len() <= self.max {
-            each(whole(bytes));
-        } else {
-            hit(Mark::LineCut);
-            let kept = at_a_character(bytes, self.max);
-            let cut = over + (bytes.len() - kept) as u64;
-            let text = format!("{} [{cut} more bytes left out]", String::from_utf8_lossy(&bytes[..kept]));
+    fn give(&mut self, each: &mut impl FnMut(Line<'_>)) {
+        if self.partial.is_empty() {
+            let (text, cut) = self.overwritten.take().unwrap_or_default();
             each(Line { text: text.into(), cut });
+        } else {
+            each(self.as_it_stands());
         }
+        self.overwritten = None;
+        self.clear();
+    }
+
+    fn as_it_stands(&self) -> Line<'_> {
+        if self.over == 0 && self.partial.len() <= self.max {
+            return whole(&self.partial);
+        }
+        hit(Mark::LineCut);
+        let kept = at_a_character(&self.partial, self.max);
+        let cut = self.over + (self.partial.len() - kept) as u64;
+        let text = format!("{} [{cut} more bytes left out]", String::from_utf8_lossy(&self.partial[..kept]));
+        Line { text: text.into(), cut }
+    }
+
+    fn clear(&mut self) {
         self.partial.clear();
         // A long line must not keep its memory for the rest of the run.
         self.partial.shrink_to(KEPT_CAPACITY);
         self.over = 0;
+        self.version += 1;
     }
 }
 
@@ -93,10 +159,6 @@ fn whole(bytes: &[u8]) -> Line<'_> {
     // Nearly all lines are good, and this check is several times as fast as the one that finds what is bad.
     let text = str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
     Line { text, cut: 0 }
-}
-
-fn without_cr(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// The greatest length up to `max` that does not cut a character of UTF-8 in two.
@@ -132,9 +194,16 @@ mod tests {
         check(b"", &[]);
         check(b"one\ntwo\n", &["one", "two"]);
         check(b"no final newline", &["no final newline"]);
-        check(b"a\r\nb\r\r\n\n\r\nc\r", &["a", "b\r", "", "", "c\r"]);
+        check(b"a\r\nb\r\r\n\n\r\nc\r", &["a", "b", "", "", "c"]);
         check(b"  \x1b[1mbold\x1b[0m\0 \n", &["  \x1b[1mbold\x1b[0m\0 "]);
         check(b"bad \xff\xfe bytes\n", &["bad \u{fffd}\u{fffd} bytes"]);
+    }
+
+    #[test]
+    fn a_line_that_is_written_over_is_its_last_state() {
+        check(b" 1 %\r50 %\r100 %\nnext\n", &["100 %", "next"]);
+        check(b"\rone\r\rtwo\r\r\n\r\n\rthree", &["two", "", "three"]);
+        check(b"1 %\r99 %\r", &["99 %"]);
     }
 
     #[test]
@@ -153,6 +222,24 @@ mod tests {
         assert_eq!(lines(3, &[b"123456"]), [cut("123 [3 more bytes left out]", 3)]);
     }
 
+    /// All at once, and by the definition.
+    fn reference(max: usize, output: &[u8]) -> Vec<(String, u64)> {
+        let mut lines: Vec<&[u8]> = output.split(|byte| *byte == b'\n').collect();
+        let unended = lines.pop().filter(|last| last.iter().any(|byte| *byte != b'\r'));
+        let of = |line: &[u8]| {
+            let line = line.rsplit(|byte| *byte == b'\r').find(|state| !state.is_empty()).unwrap_or_default();
+            if line.len() <= max {
+                return (String::from_utf8_lossy(line).into_owned(), 0);
+            }
+            // Not within a character.
+            let is_inside = |at: &usize| line[*at] & 0b1100_0000 == 0b1000_0000;
+            let kept = (max.saturating_sub(3)..=max).rev().find(|at| !is_inside(at)).unwrap_or(max);
+            let cut = (line.len() - kept) as u64;
+            (format!("{} [{cut} more bytes left out]", String::from_utf8_lossy(&line[..kept])), cut)
+        };
+        lines.into_iter().chain(unended).map(of).collect()
+    }
+
     proptest! {
         #[test]
         fn the_lines_do_not_depend_on_the_reads(
@@ -167,8 +254,7 @@ mod tests {
             let reads: Vec<&[u8]> = cuts.windows(2).map(|w| &output[w[0]..w[1]]).collect();
             let whole = lines(max, &[&output]);
             prop_assert_eq!(&lines(max, &reads), &whole);
-            let ends = memchr::memchr_iter(b'\n', &output).count();
-            prop_assert_eq!(whole.len(), ends + usize::from(!output.is_empty() && output.last() != Some(&b'\n')));
+            prop_assert_eq!(whole, reference(max, &output));
         }
     }
 }

@@ -109,23 +109,33 @@ impl fmt::Display for ExitStatus {
 }
 
 /// The names of the signals that end processes, by their numbers on Linux (`signal(7)`).
-fn signal_name(number: i32) -> Option<&'static str> {
-    Some(match number {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        25 => "SIGXFSZ",
-        31 => "SIGSYS",
-        _ => return None,
-    })
+const SIGNALS: [(i32, &str); 18] = [
+    (1, "SIGHUP"),
+    (2, "SIGINT"),
+    (3, "SIGQUIT"),
+    (4, "SIGILL"),
+    (5, "SIGTRAP"),
+    (6, "SIGABRT"),
+    (7, "SIGBUS"),
+    (8, "SIGFPE"),
+    (9, "SIGKILL"),
+    (10, "SIGUSR1"),
+    (11, "SIGSEGV"),
+    (12, "SIGUSR2"),
+    (13, "SIGPIPE"),
+    (14, "SIGALRM"),
+    (15, "SIGTERM"),
+    (24, "SIGXCPU"),
+    (25, "SIGXFSZ"),
+    (31, "SIGSYS"),
+];
+
+/// The name of a signal.
+pub(crate) fn signal_name(number: i32) -> Option<&'static str> {
+    SIGNALS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+}
+
+/// The number of a signal.
+pub(crate) fn signal_number(name: &str) -> Option<i32> {
+    SIGNALS.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
 }

@@ -106,10 +106,81 @@ impl Project {
         self.env.iter().filter(|(name, _)| env_name_allowed(name))
     }
 
+    /// The values in it that must not be seen: of names that look secret, of names that its `secrets` lists, and passwords within
+    /// addresses.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let listed = self.config.get("secrets").and_then(Value::as_array);
+        let listed: Vec<&str> = listed.into_iter().flatten().filter_map(Value::as_str).collect();
+        let mut found = Vec::new();
+        for (name, value) in &self.config {
+            gather(name, value, &listed, false, &mut found);
+        }
+        found.into_iter()
+    }
+
     /// The names that the project set and that its agents don't get.
     pub fn refused_env(&self) -> impl Iterator<Item = &str> {
         self.env.iter().map(|(name, _)| name.as_str()).filter(|name| !env_name_allowed(name))
     }
+}
+
+/// Whether a value of this name is likely to be secret: one of its words says so.
+pub fn looks_secret(name: &str) -> bool {
+    const WORDS: [&str; 15] = [
+        "secret",
+        "secrets",
+        "token",
+        "tokens",
+        "password",
+        "passwd",
+        "passphrase",
+        "pass",
+        "key",
+        "apikey",
+        "credential",
+        "credentials",
+        "auth",
+        "cookie",
+        "dsn",
+    ];
+    // `apiKey` has two words, as `API_KEY` has.
+    let mut words = String::with_capacity(name.len() + 4);
+    let mut before = ' ';
+    for next in name.chars() {
+        if before.is_lowercase() && next.is_uppercase() {
+            words.push(' ');
+        }
+        words.extend(next.to_lowercase());
+        before = next;
+    }
+    words.split(|c: char| !c.is_alphanumeric()).any(|word| WORDS.contains(&word))
+}
+
+fn gather<'a>(name: &str, value: &'a Value, listed: &[&str], within: bool, found: &mut Vec<&'a str>) {
+    let secret = within || looks_secret(name) || listed.contains(&name);
+    match value {
+        Value::String(text) if secret && name != "secrets" => found.push(text),
+        Value::String(text) => found.extend(password_in(text)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                gather(name, value, listed, secret, found);
+            }
+        }
+        Value::Array(values) if name != "secrets" => {
+            for value in values {
+                gather(name, value, listed, secret, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The password of `scheme://user:password@host`.
+fn password_in(address: &str) -> Option<&str> {
+    let (_, rest) = address.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (user, _) = authority.rsplit_once('@')?;
+    user.split_once(':').map(|(_, password)| password)
 }
 
 /// What sort of value it is. Its text may be a secret.
@@ -154,6 +225,22 @@ mod tests {
         let env: Vec<_> = project.env().map(|(n, v)| format!("{n}={v}")).collect();
         assert_eq!(env, ["A=1", "N=2"]);
         assert_eq!(project.refused_env().collect::<Vec<_>>(), ["LD_PRELOAD", "PATH", "BATON_ATTEMPT"]);
+    }
+
+    #[test]
+    fn what_is_secret_is_known_by_its_name_by_the_list_and_by_its_place_in_an_address() {
+        let project = Project::from_json(
+            br#"{"db_conn": "postgres://me:p%40ss@db/x?y=z", "secrets": ["pin_code", "PLAIN"], "region": "eu-west-1", "pin_code": "123456",
+                 "nested": {"apiKey": "k-1", "auth": {"user": "u-2"}, "author": "nobody"},
+                 "env": {"OPENAI_API_KEY": "sk-3", "PLAIN": "p-4", "PATHWAY": "x", "N": 5}}"#,
+        )
+        .unwrap();
+        assert_eq!(project.secrets().collect::<Vec<_>>(), ["p%40ss", "123456", "k-1", "u-2", "sk-3", "p-4"]);
+        for (name, secret) in
+            [("KEY", true), ("MONKEY", false), ("dbPassword", true), ("COMPASS", false), ("X-Auth", true)]
+        {
+            assert_eq!(looks_secret(name), secret, "{name}");
+        }
     }
 
     #[test]

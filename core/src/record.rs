@@ -2,6 +2,7 @@
 //!
 //! A record that can't be read is a value, [`Unreadable`]: what to do with it is decided where it was read.
 
+use crate::account::{Account, AttemptEnd, Tally};
 use crate::id::{TaskId, UpdateId};
 use crate::process::{ExitStatus, Stream};
 use crate::time::Timestamp;
@@ -70,6 +71,18 @@ pub struct TaskRecord {
     /// How long one attempt may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<u64>,
+    /// For how long it may wait for its first attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout_s: Option<u64>,
+    /// For how long its process may write nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_timeout_s: Option<u64>,
+    /// How long all attempts may take together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_timeout_s: Option<u64>,
+    /// How long its process has between SIGTERM and SIGKILL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_s: Option<u64>,
     /// How many attempts may be begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
@@ -107,7 +120,15 @@ impl TaskRecord {
     pub fn submission(&self) -> Submission {
         let mut params = Value::Object(self.params.clone());
         params.sort_all_objects();
-        let asked = (&self.project, &self.kind, &self.command, &params, self.timeout_s, self.max_attempts);
+        let limits = [
+            self.timeout_s,
+            self.queue_timeout_s,
+            self.silence_timeout_s,
+            self.total_timeout_s,
+            self.grace_s,
+            self.max_attempts.map(u64::from),
+        ];
+        let asked = (&self.project, &self.kind, &self.command, &params, limits);
         Submission(Sha256::digest(write(&asked)).into())
     }
 }
@@ -124,6 +145,9 @@ pub enum Kind {
     Started,
     /// The agent wrote a line.
     Line,
+    /// What the agent's line shows so far, that is not over yet: a progress bar, a prompt. The next update of the same stream stands in
+    /// its place. In JSON frames only.
+    Progress,
     /// An attempt failed, and there will be another.
     Retrying,
     /// A STOP reached the agent, and its grace has begun. In JSON frames only.
@@ -152,6 +176,7 @@ impl Kind {
         match self {
             Self::Started => "started",
             Self::Line => "line",
+            Self::Progress => "progress",
             Self::Retrying => "retrying",
             Self::Stopping => "stopping",
             Self::Truncated => "truncated",
@@ -191,6 +216,9 @@ pub struct ProgressRecord<'a> {
     /// Of a line that was too long: how many of its bytes were left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<u64>,
+    /// Of a line that says so: how many lines were left out before it, as the attempt had written more than it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<u64>,
     /// Of a terminal update: what the agent's process exited with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
@@ -203,6 +231,15 @@ pub struct ProgressRecord<'a> {
     /// Of a `stopping`: when SIGKILL follows, by the worker's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// Of a `retrying`: when the next attempt may begin, by the worker's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
+    /// Of a `started` after the first: what became of the attempts before it. Of a `retrying` or a terminal update: of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tally: Option<Tally>,
+    /// Of a `retrying` or a terminal update: the account of how the attempt ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Box<Account>>,
 }
 
 impl<'a> ProgressRecord<'a> {
@@ -217,10 +254,14 @@ impl<'a> ProgressRecord<'a> {
             at: Some(at),
             stream: None,
             cut: None,
+            left_out: None,
             exit_code: None,
             signal: None,
             reason: None,
             deadline: None,
+            next_at: None,
+            tally: None,
+            ending: None,
         }
     }
 
@@ -258,6 +299,9 @@ pub struct ControlRecord {
     pub task_id: TaskId,
     /// What.
     pub signal: ControlSignal,
+    /// At once, without the grace: also where an earlier one has left it that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
     /// When the API took it; absent from a foreign producer's record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
@@ -302,9 +346,15 @@ pub struct DeadLetter {
     pub reason: String,
     /// How many attempts were begun.
     pub attempts: u32,
+    /// Those attempts by what became of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tally: Option<Tally>,
     /// The last lines of the last attempt.
     #[serde(default)]
     pub last_lines: Vec<String>,
+    /// How attempts before that ended, as far as the last worker saw it: the last ten at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<AttemptEnd>,
     /// When.
     pub at: Timestamp,
 }
@@ -341,7 +391,7 @@ mod tests {
 
     #[test]
     fn what_a_later_version_writes_is_read() {
-        let update = ProgressRecord::read(br#"{"task_id":"a","update":"x","kind":"progress","percent":4}"#).unwrap();
+        let update = ProgressRecord::read(br#"{"task_id":"a","update":"x","kind":"hologram","percent":4}"#).unwrap();
         assert_eq!(update.kind, Some(Kind::Other));
     }
 
@@ -350,7 +400,7 @@ mod tests {
         for (garbage, says) in [
             (&b""[..], "the record is empty"),
             (b"\xff\xfe", "expected value at line 1 column 1"),
-            (b"[]", "invalid length 0, expected struct TaskRecord with 10 elements at line 1 column 2"),
+            (b"[]", "invalid length 0, expected struct TaskRecord with 14 elements at line 1 column 2"),
             (b"{}", "missing field `task_id` at line 1 column 2"),
             (
                 br#"{"task_id": "../x"}"#,

@@ -1,4 +1,4 @@
-//! How long to wait before trying again: exponential, capped, with full jitter over its upper half.
+//! How long to wait before trying again: exponential, capped, with jitter.
 
 use std::time::Duration;
 
@@ -29,15 +29,29 @@ impl Backoff {
         self.next = self.first;
     }
 
-    /// From 0 to 1, by `SplitMix64` (Steele, Lea and Flood, 2014).
-    #[allow(clippy::cast_precision_loss)] // 53 bits are as many as an f64 holds
     fn fraction(&mut self) -> f64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (((z ^ (z >> 31)) >> 11) as f64) / ((1u64 << 53) as f64)
+        self.state = self.state.wrapping_add(GOLDEN);
+        fraction(self.state)
     }
+}
+
+/// The wait after so many failures, the first of which is 1: anything from nothing to `first`, doubled with each failure, up
+/// to `cap`. Full jitter: who fails with many others comes back at a time of its own.
+pub fn full_jitter(first: Duration, cap: Duration, failures: u32, seed: u64) -> Duration {
+    let doubled = 1u32.checked_shl(failures.saturating_sub(1)).and_then(|times| first.checked_mul(times));
+    let longest = doubled.unwrap_or(cap).min(cap);
+    longest.mul_f64(fraction(seed.wrapping_add(u64::from(failures).wrapping_mul(GOLDEN))))
+}
+
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// From 0 to 1, by `SplitMix64` (Steele, Lea and Flood, 2014).
+#[allow(clippy::cast_precision_loss)] // 53 bits are as many as an f64 holds
+fn fraction(state: u64) -> f64 {
+    let mut z = state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (((z ^ (z >> 31)) >> 11) as f64) / ((1u64 << 53) as f64)
 }
 
 #[cfg(test)]
@@ -53,5 +67,19 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.wait() <= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn full_jitter_is_spread_over_all_of_a_doubling_wait() {
+        let (first, cap) = (Duration::from_secs(1), Duration::from_secs(10));
+        for (failures, longest) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 10), (40, 10)] {
+            let waits: Vec<_> = (0..1000).map(|seed| full_jitter(first, cap, failures, seed * 7919)).collect();
+            let longest = Duration::from_secs(longest);
+            assert!(waits.iter().all(|wait| *wait <= longest));
+            for part in [longest / 10, longest * 9 / 10] {
+                let below = waits.iter().filter(|wait| **wait < part).count();
+                assert!((50..=950).contains(&below), "{below} of 1000 below {part:?}");
+            }
+        }
     }
 }

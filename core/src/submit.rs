@@ -2,21 +2,30 @@
 
 use crate::id::{ProjectName, TaskId};
 use crate::json::read_strictly;
+use crate::policy::{MAX_ATTEMPTS, MAX_GRACE, MAX_TIMEOUT};
 use crate::problem::{FieldError, Problem};
 use crate::record::TaskRecord;
 use crate::time::Timestamp;
 use crate::types::TaskTypes;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 
 /// The longest `Idempotency-Key`, in bytes.
 pub const MAX_IDEMPOTENCY_KEY: usize = 255;
-/// The longest `timeout_s`: a year.
-pub const MAX_TIMEOUT_S: u64 = 366 * 24 * 3600;
-/// The most `max_attempts` that a task may ask for.
-pub const MAX_ATTEMPTS: u32 = 100;
 
-const FIELDS: [&str; 6] = ["project", "type", "command", "params", "timeout_s", "max_attempts"];
+const FIELDS: [&str; 10] = [
+    "project",
+    "type",
+    "command",
+    "params",
+    "timeout_s",
+    "queue_timeout_s",
+    "silence_timeout_s",
+    "total_timeout_s",
+    "grace_s",
+    "max_attempts",
+];
 
 /// Reads a submitted body. `random` names the task if no key does.
 pub fn read_submission(
@@ -45,7 +54,11 @@ pub fn read_submission(
         command: read.optional_text("command"),
         params: read.params(),
         submitted_at: Some(at),
-        timeout_s: read.whole("timeout_s", MAX_TIMEOUT_S),
+        timeout_s: read.seconds("timeout_s", MAX_TIMEOUT),
+        queue_timeout_s: read.seconds("queue_timeout_s", MAX_TIMEOUT),
+        silence_timeout_s: read.seconds("silence_timeout_s", MAX_TIMEOUT),
+        total_timeout_s: read.seconds("total_timeout_s", MAX_TIMEOUT),
+        grace_s: read.seconds("grace_s", MAX_GRACE),
         max_attempts: read.whole("max_attempts", MAX_ATTEMPTS.into()).and_then(|n| u32::try_from(n).ok()),
         idempotency_key: key.map(str::to_owned),
         redriven_from: None,
@@ -121,6 +134,10 @@ impl Fields<'_> {
             Some(Value::Object(params)) => params,
             Some(_) => self.wrong("params", "must be an object").unwrap_or_default(),
         }
+    }
+
+    fn seconds(&mut self, name: &str, most: Duration) -> Option<u64> {
+        self.whole(name, most.as_secs())
     }
 
     fn whole(&mut self, name: &str, most: u64) -> Option<u64> {

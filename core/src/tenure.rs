@@ -370,10 +370,17 @@ impl Tenures {
         }
         self.asking = None;
         let members = members.filter(|members| self.me.as_ref().is_some_and(|me| members.contains(me)));
-        let (mut gone, mut open) = (BTreeSet::new(), false);
-        for seat in self.seats.values_mut() {
+        let fencing = |seat: &Seat| match &seat.state {
+            State::Fencing(holder) => Some(holder.clone()),
+            _ => None,
+        };
+        let under_way: BTreeSet<MemberId> = self.seats.values().filter_map(fencing).collect();
+        let (mut gone, mut free, mut open) = (BTreeSet::new(), Vec::new(), false);
+        for (partition, seat) in &mut self.seats {
             let State::Asking(holder) = &seat.state else { continue };
             match members {
+                // Another partition of the same holder was faster.
+                _ if self.fenced.contains(holder) => free.push(*partition),
                 _ if seat.token > token => open = true,
                 Some(members) if !members.contains(holder) || is(Mutant::LivingRobbed) => {
                     gone.insert(holder.clone());
@@ -386,7 +393,10 @@ impl Tenures {
                 None => seat.state = State::GlancingAt(now + TRY_AGAIN_AFTER),
             }
         }
-        self.effects.extend(gone.into_iter().map(Effect::Fence));
+        self.effects.extend(gone.difference(&under_way).cloned().map(Effect::Fence));
+        for partition in free {
+            self.look(partition);
+        }
         if open {
             self.ask_members();
         }
@@ -779,6 +789,39 @@ mod tests {
                 }
             }
             assert_eq!(self.members[0].held.len(), PARTITIONS as usize, "{:?}", self.members[0].tenures);
+        }
+    }
+
+    /// What a member asks for when it is told this.
+    fn told(tenures: &mut Tenures, input: Input) -> Vec<Effect> {
+        tenures.handle(input, Instant::default());
+        std::iter::from_fn(|| tenures.poll()).collect()
+    }
+
+    #[test]
+    fn a_dead_holder_is_fenced_once_for_all_its_partitions() {
+        let (dead, me) = (|| Committed { offset: 0, metadata: "1.dead|".into() }, BTreeSet::from(["me".to_owned()]));
+        for fenced_first in [true, false] {
+            let mut tenures = Tenures::default();
+            told(&mut tenures, Input::Joined("me".into()));
+            let glances = [0, 1].map(|partition| told(&mut tenures, Input::Assigned(partition)));
+            let [Effect::Glance(0, first), Effect::Glance(1, second)] = glances.concat()[..] else {
+                panic!("{glances:?}");
+            };
+            let asked = told(&mut tenures, Input::Found(0, first, Some(dead())));
+            let [Effect::AskMembers(token)] = asked[..] else { panic!("{asked:?}") };
+            // The answer may be from before this title was read, so it is asked once more.
+            assert_eq!(told(&mut tenures, Input::Found(1, second, Some(dead()))), []);
+            let asked = told(&mut tenures, Input::Members(token, Some(me.clone())));
+            let [Effect::Fence(_), Effect::AskMembers(token)] = asked[..] else { panic!("{asked:?}") };
+            let members = Input::Members(token, Some(me.clone()));
+            let fenced = Input::Fenced("dead".into(), true);
+            let looks = if fenced_first {
+                [told(&mut tenures, fenced), told(&mut tenures, members)].concat()
+            } else {
+                [told(&mut tenures, members), told(&mut tenures, fenced)].concat()
+            };
+            assert!(matches!(looks[..], [Effect::Look(0, _), Effect::Look(1, _)]), "{looks:?}");
         }
     }
 

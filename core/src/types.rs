@@ -4,8 +4,12 @@
 
 use crate::launch::Launch;
 use crate::limits::Limits;
+use crate::output::OutputSettings;
+use crate::place::place_of;
+use crate::policy::{self, Exits, Policy, Retries, Timeouts};
 use crate::problem::FieldError;
 use crate::record::TaskRecord;
+use crate::schema::{Pattern, Rules};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -14,14 +18,14 @@ use std::collections::BTreeMap;
 pub const MAX_ARGUMENT: usize = 131_071;
 
 /// All task types that are known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskTypes {
     types: BTreeMap<String, TaskType>,
 }
 
 /// One task type: one command, or several by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskType {
     /// What it is for.
@@ -42,10 +46,22 @@ pub struct TaskType {
     /// What its processes may take.
     #[serde(default, skip_serializing_if = "Limits::is_default")]
     pub limits: Limits,
+    /// What becomes of its output.
+    #[serde(default, skip_serializing_if = "OutputSettings::is_default")]
+    pub output: OutputSettings,
+    /// How long its tasks may take.
+    #[serde(default, skip_serializing_if = "Timeouts::is_default")]
+    pub timeouts: Timeouts,
+    /// How often they are attempted.
+    #[serde(default, skip_serializing_if = "Retries::is_default")]
+    pub retries: Retries,
+    /// What the ends of their processes mean.
+    #[serde(default, skip_serializing_if = "Exits::is_default")]
+    pub exits: Exits,
 }
 
 /// One command of a task type.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
     /// What it does.
@@ -57,7 +73,7 @@ pub struct Command {
 }
 
 /// One parameter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Param {
     /// Its name in `params`. As an option it is written `--name`, with `-` for `_`.
@@ -71,9 +87,30 @@ pub struct Param {
     /// Whether a task must have it.
     #[serde(default)]
     pub required: bool,
+    /// What it is where a task does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Value>,
+    /// It takes a list, and each value of it becomes an argument.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repeated: bool,
+    /// The only values that it takes.
+    #[serde(rename = "enum", default, skip_serializing_if = "Option::is_none")]
+    pub one_of: Option<Vec<Value>>,
+    /// The least number that it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum: Option<f64>,
+    /// The greatest number that it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum: Option<f64>,
+    /// What its text must have somewhere in it; `^` and `$` bind it to the ends. Its classes are those of ASCII.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Pattern>,
     /// What it is for.
     #[serde(default)]
     pub description: String,
+    /// Its value is taken out of what the agent prints.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secret: bool,
     /// A value that it takes, to show to people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub example: Option<Value>,
@@ -89,6 +126,8 @@ pub enum Shape {
     Option,
     /// `value`.
     Positional,
+    /// No argument: the agent reads it on its standard input.
+    Stdin,
 }
 
 /// What values a parameter takes.
@@ -118,7 +157,7 @@ impl TaskTypes {
     pub fn from_toml(text: &str) -> Result<Self, String> {
         let table: Self = toml::from_str(text).map_err(|e| e.to_string())?;
         for (name, kind) in &table.types {
-            kind.check(&format!("types.{name}"))?;
+            kind.check(&format!("types.{name}")).map_err(|wrong| with_place(text, wrong))?;
         }
         Ok(table)
     }
@@ -140,9 +179,34 @@ impl TaskTypes {
         self.types.get(name)
     }
 
+    /// What holds for a task: its own word, else its type's, else `defaults`.
+    pub fn policy(&self, defaults: Policy, task: &TaskRecord) -> Policy {
+        let of_type = match self.types.get(&task.kind) {
+            Some(kind) => defaults.of_type(&kind.timeouts, &kind.retries, &kind.exits),
+            None => defaults,
+        };
+        of_type.of_task(task)
+    }
+
     /// What is wrong with the task, field by field.
     pub fn check(&self, task: &TaskRecord) -> Result<(), Vec<FieldError>> {
         self.argv(&[], task).map(drop)
+    }
+
+    /// What the agent of a task reads on its standard input.
+    pub fn stdin(&self, task: &TaskRecord) -> Option<String> {
+        let params = self.get(&task.kind)?.params_of(task.command.as_deref()).ok()?;
+        let values = Values::check(params, &task.params).ok()?;
+        values.0.into_iter().find(|(param, _)| param.shape == Shape::Stdin).map(|(_, text)| text)
+    }
+
+    /// The values of a task's parameters that are declared secret.
+    pub fn secrets(&self, task: &TaskRecord) -> Vec<String> {
+        let params = self.get(&task.kind).and_then(|kind| kind.params_of(task.command.as_deref()).ok());
+        let secret = params.into_iter().flatten().filter(|param| param.secret);
+        let values = secret.filter_map(|param| task.params.get(&param.name).or(param.default.as_ref()));
+        let texts = values.flat_map(|value| value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice));
+        texts.filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
     /// The command line of a task: the agent's own words, the type, the command, then what its parameters make.
@@ -176,6 +240,8 @@ impl TaskType {
         check_params(&self.params, path)?;
         self.process.check(&format!("{path}.process"))?;
         self.limits.check(&format!("{path}.limits"))?;
+        self.output.check(&format!("{path}.output"))?;
+        policy::check(path, &self.timeouts, &self.retries, &self.exits)?;
         for (name, command) in &self.commands {
             let path = format!("{path}.commands.{name}");
             check_name(&path, name)?;
@@ -222,8 +288,13 @@ fn check_params(params: &[Param], path: &str) -> Result<(), String> {
         if param.shape == Shape::Flag && !matches!(param.value, ValueType::String | ValueType::Boolean) {
             return Err(format!("{path}: a flag takes no {:?}", param.value));
         }
-        if let Some(Err(why)) = param.example.as_ref().map(|example| param.read(example)) {
-            return Err(format!("{path}.example: {why}"));
+        param.check(&path)?;
+        let others = |shape| params[..index].iter().filter(move |other| other.shape == shape);
+        if param.shape == Shape::Stdin && others(Shape::Stdin).next().is_some() {
+            return Err(format!("{path}: there is one standard input, and another param has it"));
+        }
+        if param.shape == Shape::Positional && others(Shape::Positional).any(|other| other.repeated) {
+            return Err(format!("{path}: a positional can't come after one that is repeated"));
         }
         let gap = index > 0
             && param.shape == Shape::Positional
@@ -236,6 +307,15 @@ fn check_params(params: &[Param], path: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Says where in the file it stands, what is wrong with what its path names.
+fn with_place(text: &str, wrong: String) -> String {
+    let path = wrong.split(": ").next().unwrap_or_default();
+    match place_of(text, path) {
+        Some((line, column)) => format!("line {line}, column {column}: {wrong}"),
+        None => wrong,
+    }
+}
+
 fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
     names.map(String::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -243,6 +323,44 @@ fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
 impl Param {
     fn option(&self) -> String {
         format!("--{}", self.name.replace('_', "-"))
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        let Self { one_of, minimum, maximum, pattern, .. } = self;
+        Rules { one_of: one_of.as_deref(), minimum: *minimum, maximum: *maximum, pattern: pattern.as_ref() }
+    }
+
+    /// What is wrong with the parameter itself, with its path.
+    fn check(&self, path: &str) -> Result<(), String> {
+        let value = if self.shape == Shape::Flag { ValueType::Boolean } else { self.value };
+        self.rules().check(value).map_err(|(rule, why)| format!("{path}.{rule}: {why}"))?;
+        if self.repeated && !matches!(self.shape, Shape::Option | Shape::Positional) {
+            return Err(format!("{path}.repeated: is for options and positionals"));
+        }
+        if self.required && self.default.is_some() {
+            return Err(format!("{path}.default: is never used, as the param is required"));
+        }
+        let given = [("example", &self.example), ("default", &self.default)];
+        for (name, value) in given.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+            self.read_all(value).map_err(|why| format!("{path}.{name}: {why}"))?;
+        }
+        for value in self.one_of.iter().flatten() {
+            self.read(value).map_err(|why| format!("{path}.enum: {value} {why}"))?;
+        }
+        Ok(())
+    }
+
+    /// The value as arguments: none for a flag that is off, several where it is repeated.
+    fn read_all(&self, value: &Value) -> Result<Vec<String>, String> {
+        if !self.repeated {
+            return self.read(value).map(|text| text.into_iter().collect());
+        }
+        let Value::Array(values) = value else { return Err("must be a list".into()) };
+        let each = values
+            .iter()
+            .enumerate()
+            .map(|(at, value)| self.read(value).map_err(|why| format!("has a value, number {}, that {why}", at + 1)));
+        each.filter_map(Result::transpose).collect()
     }
 
     /// The value as an argument; `None` for a flag that is off.
@@ -263,6 +381,10 @@ impl Param {
             (ValueType::Number, _) => return Err("must be a number".into()),
             (ValueType::Boolean, _) => return Err("must be true or false".into()),
         };
+        self.rules().judge(value)?;
+        if self.shape == Shape::Stdin {
+            return Ok(Some(text));
+        }
         if text.contains('\0') {
             return Err("must not hold a NUL".into());
         }
@@ -283,12 +405,11 @@ impl<'a> Values<'a> {
         let mut errors = Vec::new();
         for param in params {
             let field = format!("params.{}", param.name);
-            match given.get(&param.name) {
-                None | Some(Value::Null) if param.required => errors.push(FieldError::new(field, "is missing")),
-                None | Some(Value::Null) => {}
-                Some(value) => match param.read(value) {
-                    Ok(Some(text)) => values.push((param, text)),
-                    Ok(None) => {}
+            match given.get(&param.name).filter(|value| !value.is_null()).or(param.default.as_ref()) {
+                None if param.required => errors.push(FieldError::new(field, "is missing")),
+                None => {}
+                Some(value) => match param.read_all(value) {
+                    Ok(texts) => values.extend(texts.into_iter().map(|text| (param, text))),
                     Err(reason) => errors.push(FieldError::new(field, reason)),
                 },
             }
@@ -319,6 +440,7 @@ impl<'a> Values<'a> {
         }
         for (param, value) in options {
             match param.shape {
+                Shape::Stdin => {}
                 Shape::Flag => argv.push(param.option()),
                 _ if value.starts_with('-') => argv.push(format!("{}={value}", param.option())),
                 _ => argv.extend([param.option(), value]),

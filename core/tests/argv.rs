@@ -177,6 +177,62 @@ fn what_a_type_says_of_its_processes_is_read_and_checked() {
     }
 }
 
+#[test]
+fn rules_defaults_lists_and_standard_input() {
+    let table = r#"
+        [types.t]
+        params = [
+          { name = "mode", as = "option", enum = ["fast", "safe"], default = "safe" },
+          { name = "level", as = "option", type = "integer", minimum = 1, maximum = 9 },
+          { name = "tag", as = "option", pattern = "^[a-z]+$", repeated = true },
+          { name = "file", as = "positional", repeated = true },
+          { name = "prompt", as = "stdin", secret = true },
+        ]"#;
+    let types = TaskTypes::from_toml(table).unwrap();
+    let task = |params: Value| {
+        TaskRecord::read(json!({"task_id": "a", "project": "p", "type": "t", "params": params}).to_string().as_bytes())
+            .unwrap()
+    };
+    let argv = |params: Value| types.argv(&[], &task(params)).map(|argv| argv.join(" "));
+    assert_eq!(argv(json!({})).unwrap(), "t --mode safe");
+    let all = json!({"mode": "fast", "level": 9, "tag": ["a", "b"], "file": ["x", "y"], "prompt": "line\n-two\0"});
+    assert_eq!(argv(all.clone()).unwrap(), "t x y --mode fast --level 9 --tag a --tag b");
+    assert_eq!(types.stdin(&task(all.clone())).as_deref(), Some("line\n-two\0"));
+    assert_eq!((types.stdin(&task(json!({}))), types.secrets(&task(all))), (None, vec!["line\n-two\0".to_owned()]));
+    for (params, says) in [
+        (json!({"mode": "slow"}), "must be one of \"fast\", \"safe\""),
+        (json!({"level": 0}), "must be at least 1"),
+        (json!({"level": 10}), "must be at most 9"),
+        (json!({"tag": "a"}), "must be a list"),
+        (json!({"tag": ["a", "B"]}), "has a value, number 2, that must match ^[a-z]+$"),
+    ] {
+        assert_eq!(argv(params).unwrap_err()[0].reason, says);
+    }
+}
+
+#[test]
+fn bad_rules_are_said_with_their_place() {
+    for (param, says) in [
+        ("as = \"option\", enum = []", "line 2, column 47: types.t.params[0].enum: must have a value at least"),
+        ("as = \"option\", enum = [1]", "line 2, column 47: types.t.params[0].enum: 1 must be a string"),
+        ("as = \"option\", minimum = 1", "line 2, column 47: types.t.params[0].minimum: is for integers and numbers"),
+        (
+            "as = \"flag\", repeated = true",
+            "line 2, column 45: types.t.params[0].repeated: is for options and positionals",
+        ),
+        ("as = \"option\", default = 3", "line 2, column 47: types.t.params[0].default: must be a string"),
+        (
+            "as = \"option\", required = true, default = \"x\"",
+            "types.t.params[0].default: is never used, as the param is required",
+        ),
+        ("as = \"option\", pattern = \"(\"", "is no pattern: regex parse error"),
+    ] {
+        let said =
+            TaskTypes::from_toml(&format!("[types.t]\nparams = [{{ name = \"aaaaaaaa\", {param} }}]")).unwrap_err();
+        assert!(said.contains(says), "{said}");
+    }
+}
+
 type Options = Vec<(String, Option<String>)>;
 
 /// A parser such as agents have: options take the next word or what stands behind `=`, `--` ends them.

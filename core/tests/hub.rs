@@ -89,7 +89,7 @@ impl World {
     }
 
     fn stop(&mut self) {
-        let record = ControlRecord { task_id: id(), signal: ControlSignal::Stop, at: None, by: None };
+        let record = ControlRecord { task_id: id(), signal: ControlSignal::Stop, force: false, at: None, by: None };
         self.tell(Input::Records(self.delivered(Topic::Control, Values::one(record.write()))));
     }
 
@@ -429,17 +429,18 @@ fn no_more_tasks_wait_than_may() {
 #[test]
 fn a_stop_is_for_tasks_that_are_known_and_have_not_ended() {
     let mut world = World::new(config(1 << 20));
-    assert_eq!(status_of(world.hub.admit_stop(&id())), 503, "it may be further on in the log");
+    assert_eq!(status_of(world.hub.admit_stop(&id(), false)), 503, "it may be further on in the log");
     for topic in [Topic::Tasks, Topic::Progress, Topic::Control] {
         world.tell(Input::CaughtUp(topic));
     }
-    assert_eq!(status_of(world.hub.admit_stop(&id())), 404);
+    assert_eq!(status_of(world.hub.admit_stop(&id(), false)), 404);
     world.submit();
-    assert_eq!(world.hub.admit_stop(&id()), Ok(StopAdmission::Append));
+    assert_eq!(world.hub.admit_stop(&id(), false), Ok(StopAdmission::Append));
     world.stop();
-    assert_eq!(world.hub.admit_stop(&id()), Ok(StopAdmission::Known));
+    assert_eq!(world.hub.admit_stop(&id(), false), Ok(StopAdmission::Known));
+    assert_eq!(world.hub.admit_stop(&id(), true), Ok(StopAdmission::Append), "it asks for more");
     world.updates(&[(0, 1, Kind::Stopped, "STOPPED")]);
-    assert_eq!(status_of(world.hub.admit_stop(&id())), 409);
+    assert_eq!(status_of(world.hub.admit_stop(&id(), false)), 409);
 }
 
 #[test]

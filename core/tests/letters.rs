@@ -67,6 +67,8 @@ impl World {
     fn fail(&mut self, task: TaskRecord, reason: &str) {
         let key = task.task_id.to_string();
         let letter = DeadLetter {
+            tally: None,
+            earlier: Vec::new(),
             task_id: Some(task.task_id.clone()),
             task: Some(task),
             unreadable: None,

@@ -3,10 +3,13 @@
 
 use baton_core::launch::Launch;
 use baton_core::limits::Limits;
-use baton_core::process::{Exit, ExitStatus, Stream};
+use baton_core::output::OutputSettings;
+use baton_core::policy::Policy;
+use baton_core::process::{Exit, ExitStatus, Stream, Usage};
 use baton_core::project::Project;
-use baton_core::run::{Effect, Ending, Input, MAX_PENDING, Run, RunSpec, Unfetched};
+use baton_core::run::{Effect, Ending, Input, MAX_PENDING, Run, RunSpec, StopWish, Unfetched};
 use baton_core::time::{Instant, Now, Timestamp};
+use bytes::Bytes;
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -21,8 +24,12 @@ fn spec() -> RunSpec {
         argv: vec!["agent".into(), "run".into()],
         launch: Launch::default(),
         limits: Limits::default(),
-        timeout: Some(Duration::from_mins(1)),
-        grace: Duration::from_secs(10),
+        output: OutputSettings::default(),
+        secrets: Vec::new(),
+        stdin: None,
+        policy: Policy { run: Some(Duration::from_mins(1)), ..Policy::new(Duration::from_secs(10), 3) },
+        total_left: None,
+        queued: Duration::from_millis(30),
         max_line: 16,
         seed: 1,
     }
@@ -40,8 +47,8 @@ struct Teller {
 }
 
 impl Teller {
-    fn new() -> Self {
-        let mut teller = Self { run: Run::new(spec()), picture: String::new() };
+    fn of(spec: RunSpec) -> Self {
+        let mut teller = Self { run: Run::new(spec, at(Duration::ZERO)), picture: String::new() };
         teller.draw("0ns", "begin");
         teller
     }
@@ -58,8 +65,10 @@ impl Teller {
                     format!("append\n           {}", lines.join("\n           "))
                 }
                 Effect::End(Ending::Outcome(o)) => {
+                    let account = serde_json::to_string(&o.account).unwrap();
+                    let retry = if o.worth_retry { "worth a retry, " } else { "" };
                     format!(
-                        "end {:?} seq={} reason={:?} exit={:?} last={:?}",
+                        "end {:?} {retry}seq={} reason={:?} exit={:?} last={:?}\n           {account}",
                         o.kind, o.seq, o.reason, o.exit, o.last_lines
                     )
                 }
@@ -98,18 +107,26 @@ fn parse_input(what: &str) -> Input {
     match verb {
         "counted" => Input::Counted,
         "fetched" => Input::Fetched(Ok(Project::from_json(br#"{"env": {"A": "1"}}"#).unwrap())),
+        "fetched-secrets" => {
+            Input::Fetched(Ok(Project::from_json(br#"{"env": {"API_KEY": "sk-12345", "REGION": "eu-west"}}"#).unwrap()))
+        }
         "unknown" => Input::Fetched(Err(Unfetched::ForGood("the project is unknown".into()))),
         "unreachable" => Input::Fetched(Err(Unfetched::ForNow("no answer".into()))),
         "spawned" => Input::Spawned(Ok(())),
         "unspawned" => Input::Spawned(Err("could not start agent: no such file".into())),
-        "out" => Input::Output(Stream::Stdout, rest.replace("\\n", "\n").into_bytes().into()),
-        "err" => Input::Output(Stream::Stderr, rest.replace("\\n", "\n").into_bytes().into()),
+        "out" => Input::Output(Stream::Stdout, unescaped(rest)),
+        "err" => Input::Output(Stream::Stderr, unescaped(rest)),
         "exit" => exit(ExitStatus::Code(rest.parse().unwrap())),
+        "used" => {
+            let usage = Usage { cpu: Duration::from_millis(1500), peak_memory: 7 << 20 };
+            Input::Exited(Exit { usage: Some(usage), ..Exit::of(ExitStatus::Code(rest.parse().unwrap())) })
+        }
+        "oom" => Input::Exited(Exit { out_of_memory: true, ..Exit::of(ExitStatus::Signal(9)) }),
         "died" => exit(ExitStatus::Signal(rest.parse().unwrap())),
         "lost" => Input::Lost,
         "appended" => Input::Appended(Ok(())),
         "unappended" => Input::Appended(Err("disk full".into())),
-        "stop" => Input::Stop,
+        "stop" => Input::Stop(StopWish { force: rest.contains("force"), by: rest.strip_prefix("by ").map(Into::into) }),
         "hand-back" => Input::HandBack { at_once: rest == "at once" },
         "abandon" => Input::Abandon,
         "later" => Input::Timeout,
@@ -117,8 +134,23 @@ fn parse_input(what: &str) -> Input {
     }
 }
 
+fn unescaped(text: &str) -> Bytes {
+    text.replace("\\n", "\n").replace("\\r", "\r").into()
+}
+
 fn check(name: &str, story: &str) {
-    let mut teller = Teller::new();
+    check_of(name, spec(), story);
+}
+
+/// A story of a run that has these limits.
+fn check_limits(name: &str, limits: impl FnOnce(&mut RunSpec), story: &str) {
+    let mut spec = spec();
+    limits(&mut spec);
+    check_of(name, spec, story);
+}
+
+fn check_of(name: &str, spec: RunSpec, story: &str) {
+    let mut teller = Teller::of(spec);
     story.lines().filter(|line| !line.trim().is_empty()).for_each(|line| teller.tell(line));
     insta::with_settings!({ description => story, omit_expression => true }, {
         insta::assert_snapshot!(name, teller.picture);
@@ -133,6 +165,38 @@ fn a_task_that_ends_well() {
         "done",
         &(ALIVE.to_owned()
             + "6ms out one\\ntw\n7ms out o\\nthree\n8ms appended\n9ms exit 0\n10ms appended\n11ms appended"),
+    );
+}
+
+#[test]
+fn a_line_that_is_not_over_is_shown_as_it_stands() {
+    check(
+        "progress",
+        &(ALIVE.to_owned()
+            + "6ms out 10 %\\r20 %\n200ms out \\r30 %\n550ms appended\n600ms out \\r40 %\n900ms out \\r99 %\\n\n1s appended\n\
+               2s err Really? \n3s appended\n4s exit 0\n5s appended"),
+    );
+}
+
+#[test]
+fn secrets_of_the_project_and_of_the_params_are_taken_out() {
+    let spec = RunSpec { secrets: vec!["hunter2000".into()], max_line: 64, ..spec() };
+    check_of(
+        "redacted",
+        spec,
+        "1ms counted\n2ms fetched-secrets\n5ms spawned\n6ms out the key is sk-1\n7ms out 2345 in eu-west\\n\n8ms appended\n\
+         9ms err no hunter2000 here\\n\n10ms appended\n11ms exit 1\n12ms appended",
+    );
+}
+
+#[test]
+fn what_goes_beyond_a_budget_is_left_out_and_counted() {
+    let output = OutputSettings { max_rate: Some(2), ..OutputSettings::default() };
+    check_of(
+        "left_out",
+        RunSpec { output, ..spec() },
+        &(ALIVE.to_owned()
+            + "6ms out 1\\n2\\n3\\n4\\n\n7ms appended\n1s out 5\\n6\\n7\\n8\\n\n1100ms appended\n1200ms exit 1\n1300ms appended"),
     );
 }
 
@@ -241,7 +305,7 @@ fn once_the_log_has_taken_lines_the_next_ones_wait_as_little_as_the_first() {
 
 #[test]
 fn the_pipe_is_left_full_while_the_log_is_slow() {
-    let mut run = Run::new(RunSpec { max_line: 4096, ..spec() });
+    let mut run = Run::new(RunSpec { max_line: 4096, ..spec() }, at(Duration::ZERO));
     let mut tell = |input| {
         run.handle(input, at(Duration::ZERO));
         run.wants_output()
@@ -284,6 +348,64 @@ fn a_task_that_runs_too_long_is_ended() {
     check("timeout", &(ALIVE.to_owned() + "61s appended\n70s out bye\\n\n71s appended\n72s died 9"));
 }
 
+#[test]
+fn a_process_that_is_silent_for_too_long_is_ended_and_output_begins_the_time_anew() {
+    let silent = |spec: &mut RunSpec| spec.policy.silence = Some(Duration::from_secs(5));
+    check_limits(
+        "silence",
+        silent,
+        &(ALIVE.to_owned()
+            + "3s out one\\n\n4s appended\n7s err x\n13s appended\n14s died 15\n15s appended\n16s appended"),
+    );
+}
+
+#[test]
+fn all_attempts_together_have_a_time_and_it_goes_on_while_the_config_is_fetched() {
+    let short = |spec: &mut RunSpec| {
+        spec.policy.total = Some(Duration::from_secs(20));
+        spec.total_left = Some(Duration::from_secs(3));
+    };
+    check_limits("total", short, &(ALIVE.to_owned() + "4s appended\n5s died 15\n6s appended"));
+    check_limits("total_preparing", short, "1ms counted\n4s fetched");
+    check_limits("total_spawning", short, "1ms counted\n2ms fetched\n4s spawned\n5s appended\n6s died 15\n7s appended");
+}
+
+#[test]
+fn a_stop_by_force_leaves_no_grace_also_after_one_without() {
+    check("force", &(ALIVE.to_owned() + "5s stop by alice\n6s stop force\n7s stop force\n8s appended\n9s died 9"));
+    check("force_first", &(ALIVE.to_owned() + "5s stop force\n6s stop\n7s died 9"));
+    check("force_spawning", "1ms counted\n2ms fetched\n3ms stop force\n4ms spawned\n5ms died 9");
+    check("force_after_timeout", &(ALIVE.to_owned() + "61s appended\n62s stop force\n63s died 9"));
+}
+
+#[test]
+fn a_type_says_what_ends_mean() {
+    for (name, end) in [
+        ("done_code", "exit 3"),
+        ("failed_code", "exit 2"),
+        ("retry_code", "exit 75"),
+        ("retry_signal", "died 11"),
+        ("retry_memory", "oom"),
+        ("other_code", "exit 4"),
+    ] {
+        let exits =
+            r#"{"done": [3], "failed": [2], "retry": [75, "SIGSEGV", "out-of-memory", "spawn", "silence-timeout"]}"#;
+        let policy = |spec: &mut RunSpec| spec.policy.exits = serde_json::from_str(exits).unwrap();
+        check_limits(
+            &format!("exits_{name}"),
+            policy,
+            &(ALIVE.to_owned() + "1s err no\\n\n2s " + end + "\n3s appended"),
+        );
+    }
+    let policy = |spec: &mut RunSpec| spec.policy.exits = serde_json::from_str(r#"{"retry": ["spawn"]}"#).unwrap();
+    check_limits("exits_spawn", policy, "1ms counted\n2ms fetched\n3ms unspawned");
+}
+
+#[test]
+fn an_ending_says_what_was_used() {
+    check("used", &(ALIVE.to_owned() + "1s out one\\ntwo\n2s stop\n3s used 0\n4s appended\n5s appended"));
+}
+
 fn any_input() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "counted",
@@ -300,6 +422,8 @@ fn any_input() -> impl Strategy<Value = &'static str> {
         "appended",
         "unappended",
         "stop",
+        "stop force",
+        "oom",
         "hand-back",
         "hand-back at once",
         "abandon",
@@ -312,7 +436,7 @@ proptest! {
     /// once the claim is lost, no process before the attempt is counted.
     #[test]
     fn a_run_keeps_its_word(inputs in prop::collection::vec((any_input(), 0u64..3000), 0..60)) {
-        let mut run = Run::new(spec());
+        let mut run = Run::new(spec(), at(Duration::ZERO));
         let (mut time, mut ended, mut abandoned, mut counted, mut in_flight) = (Duration::ZERO, false, false, false, false);
         for (input, wait) in inputs {
             time += Duration::from_millis(wait);
@@ -343,7 +467,7 @@ proptest! {
     /// If the outside world answers everything in the end, the run ends.
     #[test]
     fn a_run_ends(inputs in prop::collection::vec((any_input(), 0u64..3000), 0..30)) {
-        let mut run = Run::new(spec());
+        let mut run = Run::new(spec(), at(Duration::ZERO));
         let mut time = Duration::ZERO;
         for (input, wait) in inputs {
             time += Duration::from_millis(wait);

@@ -1,21 +1,36 @@
 //! Stories of a worker: claims, slots, STOPs and steps, and a picture of what it does about them.
 #![allow(clippy::unwrap_used)]
 
+use baton_core::account::Account;
 use baton_core::id::TaskId;
 use baton_core::ledger::{Ledger, MAX_METADATA};
 use baton_core::log::{Delivered, Step, Topic, Values, ValuesBuilder};
+use baton_core::policy::Cause;
 use baton_core::process::ExitStatus;
 use baton_core::record::{Kind, ProgressRecord, TaskRecord};
 use baton_core::run::{Ending, Input as RunInput, Outcome};
 use baton_core::time::{Instant, Now, Timestamp};
+use baton_core::types::TaskTypes;
 use baton_core::worker::{Effect, Input, READ_AHEAD_BYTES, READ_AHEAD_TASKS, Unstepped, Worker, WorkerConfig};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+const TYPES: &str = r#"
+[types.flaky]
+retries = { max_attempts = 3, first = "10s", cap = "30s" }
+exits.retry = [1]
+
+[types.hasty]
+timeouts = { queued = "5s", total = "25s", run = "20s", grace = "40s" }
+retries = { first = "10s", cap = "30s" }
+exits.retry = [1]
+"#;
+
 fn config(slots: usize) -> WorkerConfig {
-    WorkerConfig { slots, agent: vec!["agent".into()], ..WorkerConfig::default() }
+    let types = TaskTypes::default().extended_by(TaskTypes::from_toml(TYPES).unwrap());
+    WorkerConfig { slots, agent: vec!["agent".into()], types, ..WorkerConfig::default() }
 }
 
 fn at(millis: u64) -> Now {
@@ -38,14 +53,22 @@ fn outcome(kind: Kind, seq: u64) -> Ending {
     let failed = kind == Kind::Failed;
     let reason = failed.then(|| "exit code 1".to_owned());
     let exit = Some(ExitStatus::Code(i32::from(failed)));
-    Ending::Outcome(Outcome { kind, seq, reason, exit, last_lines: vec!["bye".into()] })
+    let account = Account { running_ms: Some(40), ..Account::of(Cause::Exit) };
+    let last_lines = vec!["bye".into()];
+    Ending::Outcome(Box::new(Outcome { kind, seq, reason, worth_retry: false, exit, account, last_lines }))
+}
+
+/// An attempt that failed and is worth another.
+fn worth_retry() -> Ending {
+    let Ending::Outcome(outcome) = outcome(Kind::Failed, 9) else { unreachable!("it is an outcome") };
+    Ending::Outcome(Box::new(Outcome { worth_retry: true, ..*outcome }))
 }
 
 /// The ledger of a partition whose first task was begun so often, and handed back so often.
 fn ledger(offset: u64, begun: u32, returned: u32) -> String {
     let mut ledger = Ledger::read(offset, "").unwrap();
     for _ in 0..begun {
-        ledger.begin(offset);
+        ledger.begin(offset, None);
     }
     for _ in 0..returned {
         ledger.hand_back(offset);
@@ -92,12 +115,14 @@ fn parse(line: &str) -> Input {
             delivered(Topic::Tasks, partition, offset, "x", words[2].into())
         }
         "stop" => {
-            let value = format!(r#"{{"task_id": "{}", "signal": "STOP"}}"#, words[1]);
+            let more = if words.get(2) == Some(&"force") { r#", "force": true, "by": "alice""# } else { "" };
+            let value = format!(r#"{{"task_id": "{}", "signal": "STOP"{more}}}"#, words[1]);
             delivered(Topic::Control, 0, 0, words[1], value.into_bytes())
         }
         "known" => Input::StopsCaughtUp,
         "done" => Input::Ended(words[1].parse().unwrap(), outcome(Kind::Done, 9)),
         "failed" => Input::Ended(words[1].parse().unwrap(), outcome(Kind::Failed, 9)),
+        "retry" => Input::Ended(words[1].parse().unwrap(), worth_retry()),
         "handed" => Input::Ended(words[1].parse().unwrap(), Ending::HandedBack),
         "lost-run" => Input::Ended(words[1].parse().unwrap(), Ending::Lost),
         "abandoned" => Input::Ended(words[1].parse().unwrap(), Ending::Abandoned),
@@ -327,6 +352,105 @@ fn a_redelivered_task_that_was_stopped_meanwhile_is_not_run_again() {
 }
 
 #[test]
+fn an_attempt_that_is_worth_another_waits_without_a_slot_and_begins_again() {
+    check(
+        "retry",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a flaky\n task 0/1 b\n stepped 0 7\n retry 1\n stepped 0 7\n done 2\n stepped 0 7\n wait 11s\n stepped 0 7\n retry 3\n stepped 0 7\n wait 25s\n stepped 0 7\n retry 4\n stepped 0 7",
+    );
+}
+
+#[test]
+fn a_wait_outlives_its_worker_and_is_no_longer_than_it_may_be() {
+    let text = |next_at: u64| {
+        let mut ledger = Ledger::read(5, "").unwrap();
+        ledger.begin(5, None);
+        ledger.retry(5, at(next_at).wall);
+        ledger.write()
+    };
+    check(
+        "retry_taken_over",
+        1,
+        &format!(
+            "known\n claimed 0/5 8 {}\n task 0/5 a flaky\n task 0/6 b\n wait 9s\n stepped 0 8\n done 1\n stepped 0 8",
+            text(9000)
+        ),
+    );
+    // By a clock that was an hour ahead.
+    check("retry_clock_ahead", 1, &format!("known\n claimed 0/5 8 {}\n task 0/5 a flaky\n wait 31s", text(3_600_000)));
+}
+
+#[test]
+fn a_stop_ends_at_once_what_waits_for_its_next_attempt() {
+    check(
+        "retry_stopped",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a flaky\n stepped 0 7\n retry 1\n stepped 0 7\n stop a force\n stepped 0 7\n wait 30s",
+    );
+}
+
+#[test]
+fn a_stop_that_a_failing_run_could_not_hear_any_more_is_followed_by_no_attempt() {
+    check("retry_after_stop", 1, "claimed 0/0 7\n known\n task 0/0 a flaky\n stepped 0 7\n stop a\n retry 1");
+}
+
+#[test]
+fn lost_attempts_count_like_failed_ones_and_apart_from_them() {
+    check(
+        "retry_and_lost",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a flaky\n stepped 0 7\n lost-run 1\n stepped 0 7\n retry 2\n stepped 0 7\n wait 20s\n stepped 0 7\n lost-run 3",
+    );
+}
+
+#[test]
+fn what_is_not_begun_in_time_fails_and_what_was_begun_does_not() {
+    check(
+        "queued_too_long",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a\n task 0/2000 b hasty\n task 0/3000 c hasty\n stepped 0 7\n stop c\n stepped 0 7\n wait 10s",
+    );
+    check(
+        "queued_begun",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a hasty\n stepped 0 7\n wait 10s\n lost-run 1\n stepped 0 7",
+    );
+    check("queued_too_long_elsewhere", 1, "claimed 0/0 7\n wait 10s\n task 0/0 a hasty\n known");
+}
+
+#[test]
+fn all_attempts_together_have_a_time() {
+    // The wait alone would be longer than what is left.
+    check("total_no_time", 1, "claimed 0/0 7\n known\n task 0/0 a hasty\n stepped 0 7\n wait 20s\n retry 1");
+    // Its turn does not come in time.
+    check(
+        "total_waiting",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a hasty\n stepped 0 7\n retry 1\n stepped 0 7\n task 0/1 b\n stepped 0 7\n wait 30s",
+    );
+    // What is left goes with the next attempt.
+    let mut worker = Worker::new(config(1));
+    for (millis, story) in
+        [(0, "claimed 0/0 7"), (0, "known"), (0, "task 0/0 a hasty"), (1, "stepped 0 7"), (2, "lost-run 1")]
+    {
+        worker.handle(parse(story), at(millis));
+    }
+    let left: Vec<_> = std::iter::from_fn(|| worker.poll())
+        .filter_map(|effect| if let Effect::Start(_, spec) = effect { spec.total_left } else { None })
+        .collect();
+    assert_eq!(left, [Duration::from_secs(25), Duration::from_millis(24_998)]);
+}
+
+#[test]
+fn a_worker_that_goes_waits_for_the_longest_grace() {
+    check(
+        "halt_grace",
+        1,
+        "claimed 0/0 7\n known\n task 0/0 a hasty\n stepped 0 7\n drain\n wait 31s\n wait 44s\n wait 3s",
+    );
+}
+
+#[test]
 fn a_failure_is_dead_lettered_in_the_same_step() {
     check("failed", 1, "claimed 0/0 7\n known\n task 0/0 a\n stepped 0 7\n failed 1\n stepped 0 7");
 }
@@ -394,7 +518,7 @@ fn a_halt_hands_back_without_counting_it_against_the_task() {
 
 #[test]
 fn a_ledger_of_a_later_version_is_left_alone() {
-    check("later_version", 1, "known\n claimed 0/5 8 2||x\n task 0/5 a");
+    check("later_version", 1, "known\n claimed 0/5 8 3||x\n task 0/5 a");
 }
 
 #[test]
@@ -606,6 +730,7 @@ impl Log {
                 let id = record.task_id.to_string();
                 match record.kind.unwrap() {
                     Kind::Started => *self.counted.entry(id).or_default() = record.attempt.unwrap(),
+                    Kind::Retrying => assert!(record.next_at.is_some() && !self.terminals.contains_key(&id), "{id}"),
                     _ => *self.terminals.entry(id).or_default() += 1,
                 }
             }
@@ -618,6 +743,15 @@ impl Log {
     }
 }
 
+/// How a run ends.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Well,
+    Badly,
+    WorthRetry,
+    Lost,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Submit,
@@ -625,9 +759,14 @@ enum Act {
     Stop(prop::sample::Index),
     TakeStep,
     RefuseStep,
-    End(prop::sample::Index, bool),
+    End(prop::sample::Index, Way),
+    Wait(u64),
     Crash,
     Fence,
+}
+
+fn any_way() -> impl Strategy<Value = Way> {
+    prop::sample::select(vec![Way::Well, Way::Badly, Way::WorthRetry, Way::WorthRetry, Way::Lost])
 }
 
 fn any_act() -> impl Strategy<Value = Act> {
@@ -637,7 +776,8 @@ fn any_act() -> impl Strategy<Value = Act> {
         1 => any::<prop::sample::Index>().prop_map(Act::Stop),
         6 => Just(Act::TakeStep),
         1 => Just(Act::RefuseStep),
-        4 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(i, ok)| Act::End(i, ok)),
+        4 => (any::<prop::sample::Index>(), any_way()).prop_map(|(i, way)| Act::End(i, way)),
+        2 => (0u64..40_000).prop_map(Act::Wait),
         1 => Just(Act::Crash),
         1 => Just(Act::Fence),
     ]
@@ -680,7 +820,7 @@ impl World {
         }
         self.tell(Input::StopsCaughtUp);
         for (offset, id) in self.log.tasks.clone().iter().enumerate() {
-            self.tell(parse(&format!("task 0/{offset} {id}")));
+            self.read(offset, id);
         }
     }
 
@@ -727,7 +867,8 @@ impl World {
                     self.tell(Input::Timeout);
                 }
             }
-            Act::End(index, well) => self.end(|counted| *index.get(counted), well),
+            Act::End(index, way) => self.end(|counted| *index.get(counted), way),
+            Act::Wait(millis) => self.wait(millis),
             Act::Crash => {
                 self.worker = Worker::new(config(self.slots));
                 self.steps.clear();
@@ -743,19 +884,45 @@ impl World {
         }
     }
 
-    fn end(&mut self, choose: impl Fn(&[u64]) -> u64, well: bool) {
+    fn wait(&mut self, millis: u64) {
+        self.millis += millis;
+        if self.worker.deadline().is_some_and(|due| due <= at(self.millis).mono) {
+            self.tell(Input::Timeout);
+        }
+    }
+
+    fn end(&mut self, choose: impl Fn(&[u64]) -> u64, way: Way) {
         let counted: Vec<u64> = self.runs.iter().filter(|(_, (_, counted))| *counted).map(|(run, _)| *run).collect();
         if !counted.is_empty() {
             let run = choose(&counted);
             self.runs.remove(&run);
-            self.tell(Input::Ended(run, outcome(if well { Kind::Done } else { Kind::Failed }, 9)));
+            let ending = match way {
+                Way::Well => outcome(Kind::Done, 9),
+                Way::Badly => outcome(Kind::Failed, 9),
+                Way::WorthRetry => worth_retry(),
+                Way::Lost => Ending::Lost,
+            };
+            self.tell(Input::Ended(run, ending));
         }
     }
 
     fn submit(&mut self, id: &str) {
         let offset = self.log.tasks.len();
         self.log.tasks.push(id.to_owned());
-        self.tell(parse(&format!("task 0/{offset} {id}")));
+        self.read(offset, id);
+    }
+
+    /// Every third task is of a type with retries, and every seventh of one in a hurry.
+    fn read(&mut self, offset: usize, id: &str) {
+        let number: usize = id[1..].parse().unwrap();
+        let kind = if number % 7 == 6 {
+            "hasty"
+        } else if number % 3 == 2 {
+            "flaky"
+        } else {
+            "seed-db"
+        };
+        self.tell(parse(&format!("task 0/{offset} {id} {kind}")));
     }
 
     fn stop(&mut self, id: &str) {
@@ -785,7 +952,7 @@ fn a_ledger_that_is_full_holds_ends_back_until_the_oldest_task_has_ended() {
     assert!((100..1400).contains(&ended), "{ended} have ended, and more would not fit");
     for _ in 0..6000 {
         world.take_step();
-        world.end(|counted| counted[0], true);
+        world.end(|counted| counted[0], Way::Well);
     }
     assert_eq!((world.log.offset, world.log.terminals.len()), (3000, 3000));
 }
@@ -801,7 +968,8 @@ proptest! {
         }
         for _ in 0..2000 {
             world.take_step();
-            world.end(|counted| counted[0], true);
+            world.wait(1000);
+            world.end(|counted| counted[0], Way::Well);
         }
         for id in &world.log.tasks {
             prop_assert_eq!(world.log.terminals.get(id), Some(&1), "{}", id);

@@ -92,12 +92,28 @@ names! {
         Unrunnable = "unrunnable task failed",
         /// A second record of a task: a POST that was sent twice.
         SecondRecord = "second record of a keyed POST",
-        /// A STOP came when the process had been lost: the task ends without another attempt.
-        StopOutlivedLostProcess = "STOP outlived a lost process",
         /// A record that is no task went to the dead letters.
         UnreadableTask = "unreadable task dead-lettered",
         /// A record whose key is not its task's id: it may have landed in any partition.
         WrongKey = "wrong key",
+        /// A task waited for its first attempt for too long.
+        QueueTimedOut = "timed out: queued",
+        /// All attempts together took as long as they may, while a task waited for another.
+        TotalTimedOutWaiting = "timed out: total, while it waited",
+        /// An attempt failed, and there will be another.
+        RetryPlanned = "retry planned",
+        /// The wait for the next attempt was over.
+        RetryDue = "retry due",
+        /// A task that waits for its next attempt was read by a worker that had not planned it.
+        WaitTakenOver = "wait taken over",
+        /// A STOP came while its task waited for its next attempt.
+        StopWhileWaiting = "STOP while it waits for its next attempt",
+        /// An attempt failed when its STOP had come too late for it: there is no other attempt.
+        StopInsteadOfRetry = "STOP instead of a retry",
+        /// An attempt failed that was worth another, and was the last that may be.
+        RetriesUsedUp = "retries used up",
+        /// An attempt failed, and the next would have come when all together have had their time.
+        NoTimeForRetry = "no time for another attempt",
         /// A run was told to hand its attempt back, as the worker goes.
         HandedBackAtDrain = "handed back at drain",
 
@@ -118,6 +134,12 @@ names! {
         TimedOut = "timed out",
         /// A process was ended by what keeps it: the attempt counts, and the same claim begins another.
         ProcessLost = "process lost with its keeper",
+        /// A process wrote nothing for as long as it may.
+        SilenceTimedOut = "timed out: silence",
+        /// All attempts together took as long as they may, while one ran.
+        TotalTimedOut = "timed out: total",
+        /// A STOP without grace came within the grace of an earlier reason.
+        ForcedWithinGrace = "STOP forced within the grace",
         /// There was no process to be had.
         SpawnFailed = "spawn failed",
         /// The project's config came after tries that failed.
@@ -287,6 +309,10 @@ mutants! {
     6 => StopAwaitsLine = "STOP awaits a line",
     /// A process that ignores SIGTERM goes on.
     6 => SigkillNeverFollows = "SIGKILL never follows",
+    /// A STOP without grace waits for the grace of an earlier reason.
+    6 => ForceWaits = "force waits for the grace",
+    /// An attempt that failed is followed by another although its STOP has come.
+    6 => RetryAfterStop = "retry after a STOP",
     /// A STOP is acknowledged although the log did not take it.
     6 => StopAckedAnyway = "STOP acked before it is durable",
 
@@ -313,6 +339,20 @@ mutants! {
     8 => AttemptUncounted = "attempt not counted",
     /// The limit of attempts is off by one.
     8 => OneAttemptMore = "one attempt more",
+    /// A worker that takes a partition over does not heed until when tasks wait.
+    8 => WaitForgotten = "wait forgotten at redelivery",
+    /// The next attempt begins as soon as there is a slot.
+    8 => WaitSkipped = "wait skipped",
+    /// The next attempt is spawned when its wait is over, and once more.
+    8 => RetryTwice = "next attempt twice",
+    /// What a type says of exits is ignored.
+    8 => ExitsIgnored = "exits of the type ignored",
+    /// What all attempts may take together is measured from the last.
+    8 => TotalRestarts = "total timeout restarted",
+    /// Output does not end a silence.
+    8 => SilenceNotBroken = "output does not break a silence",
+    /// A task that began in time, and was lost, ends as one that did not.
+    8 => QueueTimeoutOfBegun = "queue timeout of a begun task",
     /// A task that failed leaves no dead letter.
     8 => DeadLetterMissing = "dead letter missing",
     /// A record that is no task leaves no dead letter.

@@ -38,13 +38,19 @@ pub enum Behaviour {
     Poison,
     /// Can't be made into a process.
     Unspawnable,
-    /// More than a run holds, at once. The last of all, as plans draw it apart.
+    /// More than a run holds, at once.
     Flood,
+    /// Speaks each second, for longer than any silence may be, and says nothing in between.
+    Pausing,
+    /// Exits with 4, which is as good as 0 to some.
+    Answering,
+    /// Exits with 3 at its first attempt, and works at the second.
+    Moody,
 }
 
 impl Behaviour {
     /// All there are.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Steady,
         Self::Quick,
         Self::Chatty,
@@ -61,7 +67,16 @@ impl Behaviour {
         Self::Poison,
         Self::Unspawnable,
         Self::Flood,
+        Self::Pausing,
+        Self::Answering,
+        Self::Moody,
     ];
+
+    /// Those that plans draw for any task.
+    pub const FOR_ANY: usize = 15;
+
+    /// Those whose end is for a type to judge.
+    pub const OF_MOODS: [Self; 5] = [Self::Moody, Self::Failing, Self::Answering, Self::Crashing, Self::Unspawnable];
 
     /// The `input` of a task whose agent is like this.
     pub const fn name(self) -> &'static str {
@@ -82,6 +97,9 @@ impl Behaviour {
             Self::Poison => "poison",
             Self::Unspawnable => "unspawnable",
             Self::Flood => "flood",
+            Self::Pausing => "pausing",
+            Self::Answering => "answering",
+            Self::Moody => "moody",
         }
     }
 
@@ -127,6 +145,21 @@ impl Behaviour {
                 wait(200),
                 print("no end of line"),
             ],
+            Self::Pausing => vec![
+                print("one\n"),
+                wait(950),
+                print("two\n"),
+                wait(950),
+                print("three\n"),
+                wait(950),
+                print("four\n"),
+                wait(950),
+                print("five\n"),
+                wait(900),
+            ],
+            Self::Answering => vec![print("no\n"), wait(400), Act::Exit(4)],
+            Self::Moody if attempt > 1 => vec![print("well\n"), wait(500)],
+            Self::Moody => vec![wait(500), Act::Exit(3)],
             Self::Unlucky if attempt > 1 => vec![print("again\n"), wait(500)],
             Self::Unlucky | Self::Poison => vec![print("oh\n"), wait(600), Act::CrashWorker, SILENCE],
         }

@@ -133,7 +133,7 @@ impl Clients {
         loop {
             self.note(Event::Stopping(id.clone()));
             let asked = self.0.journal.now();
-            let status = match ask(api, Request::Stop(id.clone())).await {
+            let status = match ask(api, Request::Stop(id.clone(), stop.force)).await {
                 Some(Reply::Accepted(_)) => Some(202),
                 Some(Reply::Refused(status)) => Some(status),
                 _ => None,

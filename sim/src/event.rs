@@ -144,7 +144,12 @@ pub enum Event {
         metadata: String,
     },
     /// A node heard of a STOP from the log (workers only).
-    Heard(TaskId),
+    Heard {
+        /// Whose it is.
+        task: TaskId,
+        /// It leaves no grace.
+        force: bool,
+    },
     /// A worker has a partition.
     Claimed(Partition, Epoch),
     /// A worker lost a partition, or gave it up.

@@ -17,6 +17,7 @@ pub mod oracle;
 pub mod picture;
 pub mod place;
 pub mod plan;
+pub mod policies;
 pub mod projects;
 pub mod seed;
 pub mod server;

@@ -93,7 +93,7 @@ impl<T: Tail> Tail for ObservedTail<T> {
         if let (Node::Worker(_), TailEvent::Records(records)) = (self.door.node, &event) {
             for delivered in records {
                 for stop in delivered.values.iter().filter_map(|value| ControlRecord::read(value).ok()) {
-                    self.door.journal.note(self.door.node, Event::Heard(stop.task_id));
+                    self.door.journal.note(self.door.node, Event::Heard { task: stop.task_id, force: stop.force });
                 }
             }
         }

@@ -5,6 +5,7 @@
 
 use crate::behaviour::Behaviour;
 use crate::event::Node;
+use crate::policies;
 use crate::projects::Config;
 use fastrand::Rng;
 use std::fmt;
@@ -73,12 +74,27 @@ pub struct Task {
     pub timeout_s: Option<u64>,
     /// Its `max_attempts`.
     pub max_attempts: Option<u32>,
+    /// What else limits it.
+    pub limits: Limits,
     /// Put on the log by somebody else, without an API.
     pub foreign: bool,
     /// Of a type that there is not; only somebody else's task can be.
     pub unrunnable: bool,
     /// Its key is used for another task as well, which must be refused.
     pub key_reused: bool,
+}
+
+/// What a task says of its time, and what its type says of its ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// It is of the type [`crate::policies::MOODY`].
+    pub moody: bool,
+    /// Its `queue_timeout_s`.
+    pub queue_s: Option<u64>,
+    /// Its `silence_timeout_s`.
+    pub silence_s: Option<u64>,
+    /// Its `total_timeout_s`.
+    pub total_s: Option<u64>,
 }
 
 /// A watcher.
@@ -107,6 +123,8 @@ pub struct Stop {
     pub after: Duration,
     /// At which replica.
     pub api: u8,
+    /// It leaves no grace.
+    pub force: bool,
 }
 
 /// Something on a topic that is no record of Baton.
@@ -305,13 +323,19 @@ impl Plan {
         let mut rng = Rng::with_seed(seed);
         let rng = &mut rng;
         let (workers, apis) = (rng.u8(3..=4), rng.u8(2..=3));
-        let tasks: Vec<Task> = (0..rng.usize(20..=26)).map(|_| Task::draw(rng, apis)).collect();
+        let mut tasks: Vec<Task> = (0..rng.usize(20..=26)).map(|_| Task::draw(rng, apis)).collect();
         let mut stops: Vec<Stop> = Vec::new();
         for (task, of) in tasks.iter().enumerate() {
             let ends_by_itself = !of.behaviour.is_endless() || of.timeout_s.is_some();
             let wanted = if ends_by_itself { u32::from(rng.u8(0..8) == 0) } else { rng.u32(1..=2) };
-            stops.extend((0..wanted).map(|_| Stop { task, after: millis(rng, 0..=9_000), api: rng.u8(0..apis) }));
+            stops.extend((0..wanted).map(|_| Stop {
+                task,
+                after: millis(rng, 0..=9_000),
+                api: rng.u8(0..apis),
+                force: false,
+            }));
         }
+        draw_policies(&mut Rng::with_seed(!seed), &mut tasks, &mut stops, apis);
         let watchers = (0..rng.usize(30..=40)).map(|_| Watch::draw(rng, tasks.len(), apis)).collect();
         let garbage = (0..rng.usize(0..=4))
             .map(|_| Garbage {
@@ -362,7 +386,7 @@ impl Task {
             0..=29 => Behaviour::Steady,
             30..=39 => Behaviour::Quick,
             40 => Behaviour::Flood,
-            _ => Behaviour::ALL[rng.usize(0..Behaviour::ALL.len() - 1)],
+            _ => Behaviour::ALL[rng.usize(0..Behaviour::FOR_ANY)],
         };
         let config = if rng.u8(0..6) == 0 { Config::ALL[rng.usize(0..Config::ALL.len())] } else { Config::There };
         let timeout_s = (rng.u8(0..6) == 0).then(|| rng.u64(1..=12));
@@ -377,6 +401,7 @@ impl Task {
             copies: if keyed && rng.u8(0..4) == 0 { 2 } else { 1 },
             timeout_s,
             max_attempts: (rng.u8(0..3) == 0).then(|| rng.u32(1..=3)),
+            limits: Limits::default(),
             foreign,
             unrunnable: foreign && rng.u8(0..3) == 0,
             key_reused: keyed && rng.u8(0..6) == 0,
@@ -387,9 +412,19 @@ impl Task {
     pub fn body(&self) -> String {
         let timeout = self.timeout_s.map(|seconds| format!(r#","timeout_s":{seconds}"#)).unwrap_or_default();
         let attempts = self.max_attempts.map(|most| format!(r#","max_attempts":{most}"#)).unwrap_or_default();
-        let more = timeout + &attempts;
+        let limits = [
+            ("queue_timeout_s", self.limits.queue_s),
+            ("silence_timeout_s", self.limits.silence_s),
+            ("total_timeout_s", self.limits.total_s),
+        ];
+        let limits = limits.into_iter().filter_map(|(name, seconds)| Some(format!(r#","{name}":{}"#, seconds?)));
+        let more = timeout + &attempts + &limits.collect::<String>();
         let (project, input) = (self.config.project(), self.behaviour.name());
-        let kind = if self.unrunnable { "no-such-type" } else { "agent" };
+        let kind = match self.unrunnable {
+            true => "no-such-type",
+            false if self.limits.moody => policies::MOODY,
+            false => "agent",
+        };
         format!(r#"{{"project":"{project}","type":"{kind}","command":"run","params":{{"input":"{input}"}}{more}}}"#)
     }
 }
@@ -403,6 +438,32 @@ impl Watch {
             pace: if rng.u8(0..5) == 0 { millis(rng, 100..=3_000) } else { Duration::ZERO },
             hops_after: (rng.u8(0..4) == 0).then(|| rng.usize(1..=6)),
             leaves_after: (rng.u8(0..8) == 0).then(|| rng.usize(1..=8)),
+        }
+    }
+}
+
+/// Gives half of the tasks limits, or a type that says what ends mean, and stops more of those. Drawn apart, so that the rest
+/// of a plan does not depend on it.
+fn draw_policies(rng: &mut Rng, tasks: &mut [Task], stops: &mut Vec<Stop>, apis: u8) {
+    for (number, task) in tasks.iter_mut().enumerate() {
+        let mut seconds = |chance: u8, range: std::ops::RangeInclusive<u64>| {
+            let drawn = rng.u64(range);
+            (rng.u8(0..chance) == 0).then_some(drawn)
+        };
+        let (queue_s, silence_s, total_s) = (seconds(8, 1..=12), seconds(5, 1..=4), seconds(8, 3..=25));
+        task.limits = Limits { moody: rng.u8(0..3) == 0, queue_s, silence_s, total_s };
+        if task.limits.moody && rng.bool() {
+            task.behaviour = Behaviour::OF_MOODS[rng.usize(0..Behaviour::OF_MOODS.len())];
+        } else if task.limits.silence_s.is_some() && rng.bool() {
+            task.behaviour = Behaviour::Pausing;
+        }
+        let mut stop = |after: Duration, force| stops.push(Stop { task: number, after, api: rng.u8(0..apis), force });
+        if task.behaviour == Behaviour::Stubborn {
+            // Its first STOP leaves it all of its grace, the second one none of that.
+            stop(Duration::from_secs(5), false);
+            stop(Duration::from_millis(5_300), true);
+        } else if task.limits.moody && number % 4 == 0 {
+            stop(millis(&mut Rng::with_seed(number as u64), 500..=6_000), false);
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The API's front door in the simulation: what the HTTP shell does, on madsim's network. One connection carries one request;
 //! a watcher's carries frames until its end.
 
+use crate::policies;
 use baton_core::hub::{Format, HubConfig};
 use baton_core::id::{TaskId, UpdateId};
 use baton_core::presence::Identity;
 use baton_core::problem::Problem;
-use baton_core::types::TaskTypes;
+use baton_core::run::StopWish;
 use baton_runtime::api::{Api, Next};
 use baton_runtime::ports::{Log, LogError, World};
 use madsim::net::{Endpoint, Sender};
@@ -24,8 +25,8 @@ pub enum Request {
         /// The `Idempotency-Key`.
         key: Option<String>,
     },
-    /// STOP a task.
-    Stop(TaskId),
+    /// STOP a task, without grace or with it.
+    Stop(TaskId, bool),
     /// Watch a task.
     Watch {
         /// Which.
@@ -72,7 +73,7 @@ pub fn address(api: u8) -> SocketAddr {
 
 /// One API replica, for as long as its process lives.
 pub async fn serve<L: Log, W: World>(number: u8, log: L, world: W, config: HubConfig, identity: Option<Identity>) {
-    let api = Api::new(log, world, TaskTypes::default(), config);
+    let api = Api::new(log, world, policies::types(), config);
     let running = api.clone();
     tokio::spawn(async move {
         let attended = async {
@@ -111,8 +112,8 @@ async fn answer<L: Log, W: World>(api: &Api<L, W>, request: Request, to: &Sender
             let answer = api.submit(body.as_bytes(), key.as_deref()).await;
             say(answer.map_or_else(refused, |id| Reply::Accepted(Some(id)))).await;
         }
-        Request::Stop(task) => {
-            let answer = api.stop(&task, None).await;
+        Request::Stop(task, force) => {
+            let answer = api.stop(&task, StopWish { force, by: None }).await;
             say(answer.map_or_else(refused, |()| Reply::Accepted(None))).await;
         }
         Request::Memory => say(Reply::Holds(api.history_bytes())).await,

@@ -77,7 +77,7 @@ impl Story {
             Event::Frame { watcher, .. } | Event::Unwatched { watcher, .. } => self.watchers.get(watcher).cloned(),
             Event::Stopping(id)
             | Event::StopAnswered(id, _)
-            | Event::Heard(id)
+            | Event::Heard { task: id, .. }
             | Event::Spawned(id, _)
             | Event::FilesMade(id, _)
             | Event::FilesRemoved(id, _) => Some(id.clone()),
@@ -154,7 +154,10 @@ pub fn words(event: &Event) -> String {
         Event::Visible(record) => format!("visible: {}", record_words(record)),
         Event::Truncated(topic, partition, offset) => format!("{topic}[{partition}] begins at offset {offset} now"),
         Event::Ledger { partition, offset, metadata } => ledger_words(*partition, *offset, metadata),
-        Event::Heard(id) => format!("hears of the STOP for task {}", Short(id)),
+        Event::Heard { task, force } => {
+            let how = if *force { " without grace" } else { "" };
+            format!("hears of the STOP{how} for task {}", Short(task))
+        }
         Event::Claimed(partition, epoch) => format!("claims partition {partition} (epoch {epoch})"),
         Event::Unclaimed(partition) => format!("has no claim on partition {partition} any more"),
         Event::Spawned(id, attempt) => format!("process of task {}, attempt {attempt}, lives", Short(id)),

@@ -13,6 +13,7 @@ use crate::life::Life;
 use crate::observed::Observed;
 use crate::place::{Place, Start};
 use crate::plan::{BROKERS, FAULTS_END, Fault, Plan};
+use crate::policies;
 use crate::projects::SimProjects;
 use crate::server;
 use baton_core::hub::HubConfig;
@@ -321,6 +322,7 @@ impl WorkerProcess {
             drain_timeout: Duration::from_secs(5),
             max_line: MAX_LINE,
             seed: self.seed,
+            types: policies::types(),
             ..WorkerConfig::default()
         };
         let identity = self.attends.then(|| start.identity(Role::Worker, &node.to_string()));

@@ -5,7 +5,7 @@
 
 use baton_sim::behaviour::Behaviour;
 use baton_sim::event::{Entry, Event, Node};
-use baton_sim::plan::{Fault, FaultKind, Plan, Task, Watch};
+use baton_sim::plan::{Fault, FaultKind, Limits, Plan, Task, Watch};
 use baton_sim::projects::Config;
 use baton_sim::seed;
 use std::time::Duration;
@@ -23,6 +23,7 @@ fn world(fault: Fault) -> Plan {
         copies: 1,
         timeout_s: None,
         max_attempts: None,
+        limits: Limits::default(),
         foreign: false,
         unrunnable: false,
         key_reused: false,

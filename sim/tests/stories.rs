@@ -4,7 +4,7 @@
 
 use baton_sim::behaviour::Behaviour;
 use baton_sim::event::{Event, Node};
-use baton_sim::plan::{Fault, FaultKind, Plan, Stop, Task, Watch};
+use baton_sim::plan::{Fault, FaultKind, Limits, Plan, Stop, Task, Watch};
 use baton_sim::projects::Config;
 use baton_sim::seed;
 use std::time::Duration;
@@ -19,6 +19,7 @@ fn task(behaviour: Behaviour) -> Task {
         copies: 1,
         timeout_s: None,
         max_attempts: None,
+        limits: Limits::default(),
         foreign: false,
         unrunnable: false,
         key_reused: false,
@@ -88,7 +89,7 @@ fn a_task_is_run_and_watched_to_its_end() {
 #[test]
 fn a_silent_agent_is_stopped() {
     let mut plan = plan(task(Behaviour::Stubborn));
-    plan.stops.push(Stop { task: 0, after: Duration::from_secs(2), api: 1 });
+    plan.stops.push(Stop { task: 0, after: Duration::from_secs(2), api: 1, force: false });
     check(&plan, &["Starting...", "never", "Stopping: SIGTERM is sent, SIGKILL follows in 3s", "STOPPED"]);
 }
 

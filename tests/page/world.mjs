@@ -29,16 +29,39 @@ function browserPath() {
   throw new Error("there is no Chromium: install Debian's package chromium, or name one in CHROMIUM");
 }
 
-/** One `baton dev` on a data directory of its own. */
+const AGENT = ["--agent", `python3 ${join(HERE, "agent.py")}`, "--projects", join(HERE, "projects.json")];
+const TYPES = ["--types", join(HERE, "types.toml")];
+
+/** One process of Baton with a directory of its own: as a rule `baton dev`. */
 export class Server {
   #child;
   #data = mkdtempSync(join(tmpdir(), "baton-page-"));
-  #options;
+  #arguments;
   address = "127.0.0.1:0";
 
   static async start(...options) {
+    return Server.of((server) => {
+      const own = ["--listen", server.address, "--data", server.#data, "--max-line", "1MiB"];
+      return ["dev", ...own, ...AGENT, ...TYPES, ...options];
+    });
+  }
+
+  /** An API on the Kafka that the environment names, with topics of this prefix. */
+  static async api(prefix) {
+    return Server.of((server) => ["api", "--listen", server.address, ...TYPES, ...onKafka(prefix)]);
+  }
+
+  /** A worker on the same. */
+  static async worker(prefix) {
+    return Server.of((server) => {
+      const own = ["--health", server.address, "--runs", server.#data, "--slots", "2"];
+      return ["worker", ...own, ...AGENT, ...TYPES, ...onKafka(prefix)];
+    });
+  }
+
+  static async of(arguments_) {
     const server = new Server();
-    server.#options = options;
+    server.#arguments = () => arguments_(server);
     await server.start();
     await until("the server is ready", async () => (await fetch(`${server.url}/readyz`)).ok);
     return server;
@@ -50,17 +73,7 @@ export class Server {
 
   async start() {
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("BATON_")));
-    const projects = join(HERE, "projects.json");
-    const args = ["dev", "--listen", this.address, "--data", this.#data, "--log-format", "json", "--max-line", "1MiB"];
-    args.push(
-      "--agent",
-      `python3 ${join(HERE, "agent.py")}`,
-      "--types",
-      join(HERE, "types.toml"),
-      "--projects",
-      projects,
-    );
-    this.#child = spawn(binary(), [...args, ...this.#options], {
+    this.#child = spawn(binary(), [...this.#arguments(), "--log-format", "json"], {
       env,
       cwd: this.#data,
       stdio: ["ignore", "ignore", "pipe"],
@@ -71,7 +84,7 @@ export class Server {
     const bound = new Promise((resolve, reject) => {
       createInterface({ input: this.#child.stderr }).on("line", (line) => {
         said.push(line);
-        const found = /"address":"([^"]+)"/.exec(line);
+        const found = /"(?:address|health)":"([^"]+)"/.exec(line);
         if (found) resolve(found[1]);
       });
       this.#child.once("exit", () => reject(new Error(`baton ended:\n${said.join("\n")}`)));
@@ -113,6 +126,12 @@ export class Server {
       return states.includes(task.status) ? task : undefined;
     });
   }
+}
+
+function onKafka(prefix) {
+  const kafka = process.env.BATON_TEST_KAFKA;
+  if (!kafka) throw new Error("BATON_TEST_KAFKA must name a Kafka: run these tests by `./just page-test`");
+  return ["--kafka", kafka, "--topic-prefix", prefix, "--partitions", "4"];
 }
 
 /** Waits until the condition gives something. */

@@ -95,7 +95,7 @@ async fn the_three_jobs_of_the_plan_are_done() {
 
 #[tokio::test]
 async fn an_import_that_is_killed_half_way_is_done_once_by_the_next_attempt() {
-    let mut example = Example::start(10, &[]).await;
+    let mut example = Example::start(100, &[]).await;
     let id = example.submit(import()).await;
     Frames::open(&example.baton, &id, "").await.until("Processing row 20/40").await;
     assert_eq!(example.query("SELECT count(*) FROM attribute"), json!([[0]]));

@@ -89,8 +89,8 @@ async fn garbage_on_every_topic_is_told_and_passed_over_and_dead_lettered_where_
     let kafka = OnKafka::new().await;
     let (api, mut worker) = tokio::join!(kafka.api(), kafka.worker(&[]));
     let producer = ForeignProducer::new(&kafka);
-    let mut places: [Vec<Place>; 4] = Default::default();
-    let topics = ["tasks", "task-progress", "task-control", "tasks-dlq"];
+    let mut places: [Vec<Place>; 5] = Default::default();
+    let topics = ["tasks", "task-control", "task-progress", "tasks-dlq", "task-presence"];
     for (topic, places) in topics.iter().zip(&mut places) {
         for (number, (key, value)) in (0..).zip(garbage()) {
             let partition = number % i32::from(PARTITIONS);
@@ -101,7 +101,7 @@ async fn garbage_on_every_topic_is_told_and_passed_over_and_dead_lettered_where_
             }
         }
     }
-    let [tasks, progress, control, letters] = &places;
+    let [tasks, control, ..] = &places;
     // A task in each partition, behind all that.
     let mut ids = Vec::new();
     for partition in 0..i32::from(PARTITIONS) {
@@ -117,7 +117,7 @@ async fn garbage_on_every_topic_is_told_and_passed_over_and_dead_lettered_where_
     until_skipped(&worker, "task-control", control).await;
     let late = kafka.api().await;
     for api in [&api, &late] {
-        for (topic, places) in topics.iter().zip([tasks, progress, control, letters]) {
+        for (topic, places) in topics.iter().zip(&places) {
             until_skipped(api, topic, places).await;
         }
         let listed = until("the dead letters", async || {

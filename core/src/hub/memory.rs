@@ -3,6 +3,8 @@
 use super::Hub;
 use super::asked::Asked;
 use super::task::Task;
+use super::view::AttemptView;
+use crate::account::Account;
 use crate::id::TaskId;
 use crate::time::Now;
 use std::time::Duration;
@@ -17,9 +19,14 @@ const PLACES: usize = 256;
 impl Task {
     /// The bytes that it takes now, beside the text of its history.
     fn weigh(&self, id: &TaskId) -> usize {
-        let end = self.ended.as_ref().map_or(0, |end| end.update.len() + end.reason.as_deref().map_or(0, str::len));
+        let account = |of: Option<&Account>| of.map_or(0, |of| size_of_val(of) + of.by.as_deref().map_or(0, str::len));
+        let end = self.ended.as_ref().map_or(0, |end| {
+            end.update.len() + end.reason.as_deref().map_or(0, str::len) + account(end.ending.as_deref())
+        });
         let asked = self.asked.as_ref().map_or(0, Asked::weight);
-        let ends = self.attempts.iter().map(|a| size_of_val(a) + a.end.as_deref().map_or(0, str::len)).sum::<usize>();
+        let end_of =
+            |attempt: &AttemptView| attempt.end.as_deref().map_or(0, str::len) + account(attempt.ending.as_deref());
+        let ends = self.attempts.iter().map(|attempt| size_of_val(attempt) + end_of(attempt)).sum::<usize>();
         size_of::<Self>() + id.as_str().len() + PLACES + end + asked + ends + self.history.weight()
     }
 }

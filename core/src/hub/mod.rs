@@ -23,8 +23,9 @@ pub use needle::{MAX_NEEDLE, Needle};
 pub use pulse::{Counts, PulseView, STEP, STEPS, StepView};
 pub use segment::{Filter, Format, Gauge, Origin, Segment};
 pub use totals::Overview;
-pub use view::{AttemptView, ListKey, ListQuery, MAX_PAGE, PAGE, Page, Status, TaskView};
+pub use view::{AttemptOutcome, AttemptView, ListKey, ListQuery, MAX_PAGE, PAGE, Page, Status, TaskView};
 
+use crate::account::Tally;
 use crate::id::{TaskId, UpdateId};
 use crate::log::{Delivered, Offset, Partition, Topic};
 use crate::problem::Problem;
@@ -278,11 +279,11 @@ impl Hub {
     }
 
     /// What becomes of a STOP for this task.
-    pub fn admit_stop(&self, id: &TaskId) -> Result<StopAdmission, Problem> {
+    pub fn admit_stop(&self, id: &TaskId, force: bool) -> Result<StopAdmission, Problem> {
         let task = self.tasks.get(id).ok_or_else(|| self.unknown(id))?;
         match &task.ended {
             Some(end) => Err(Problem::already_ended(id.as_str(), &end.update)),
-            None if task.stop_asked => {
+            None if task.stop_asked && (task.stop_forced || !force) => {
                 hit(Mark::SecondStop);
                 Ok(StopAdmission::Known)
             }
@@ -420,7 +421,10 @@ impl Hub {
                 started_at: None,
                 ended: None,
                 stop_asked: false,
+                stop_forced: false,
                 retrying: false,
+                next_at: None,
+                tally: Tally::default(),
                 active_at: at,
                 timer: Some(timer),
                 counted: None,
@@ -438,7 +442,9 @@ impl Hub {
         for (index, value) in records.values.iter().enumerate() {
             match ControlRecord::read(value) {
                 Ok(record) => {
-                    self.task(&record.task_id, records.at, now).stop_asked = true;
+                    let task = self.task(&record.task_id, records.at, now);
+                    task.stop_asked = true;
+                    task.stop_forced |= record.force;
                     self.count(&record.task_id);
                     self.effects.push_back(Effect::Wake(record.task_id));
                 }
@@ -587,6 +593,8 @@ impl Hub {
             exit_code: end.exit_code,
             signal: end.signal,
             reason: end.reason.as_deref().map(Into::into),
+            tally: (last.attempt > 0).then_some(task.tally),
+            ending: end.ending.clone(),
             ..ProgressRecord::new(id, last, kind, end.at, end.update.as_str())
         };
         builder.push(&terminal, end.at);

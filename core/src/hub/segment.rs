@@ -3,6 +3,7 @@
 //! A frame is encoded at most once for each format, by the first who reads it, and shared by all after that.
 
 use super::needle::Needle;
+use crate::account::{Account, Tally};
 use crate::id::{TaskId, UpdateId};
 use crate::log::{Offset, Partition};
 use crate::process::Stream;
@@ -142,10 +143,14 @@ struct Update {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Rest {
     cut: Option<u64>,
+    left_out: Option<u64>,
     exit_code: Option<i32>,
     signal: Option<i32>,
     reason: Option<String>,
     deadline: Option<Timestamp>,
+    next_at: Option<Timestamp>,
+    tally: Option<Tally>,
+    ending: Option<Box<Account>>,
 }
 
 /// The JSON of a frame.
@@ -163,6 +168,8 @@ struct Frame<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cut: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<i32>,
@@ -170,6 +177,12 @@ struct Frame<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tally: Option<Tally>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ending: Option<&'a Account>,
 }
 
 /// Where on the log a segment came from, and how to make it again.
@@ -325,7 +338,7 @@ impl Segment {
         for (index, update) in self.updates.iter().enumerate() {
             let text = self.text_of(index);
             match format {
-                Format::Plain if matches!(update.kind, Kind::Stopping | Kind::Other) => {}
+                Format::Plain if matches!(update.kind, Kind::Progress | Kind::Stopping | Kind::Other) => {}
                 Format::Plain => append_text_frame(&mut bytes, text.as_bytes()),
                 Format::Json => {
                     json.clear();
@@ -380,10 +393,14 @@ impl Update {
             at: self.at,
             stream: self.stream.filter(|s| *s == Stream::Stderr),
             cut: rest.cut,
+            left_out: rest.left_out,
             exit_code: rest.exit_code,
             signal: rest.signal,
             reason: rest.reason.as_deref(),
             deadline: rest.deadline,
+            next_at: rest.next_at,
+            tally: rest.tally,
+            ending: rest.ending.as_deref(),
         };
         serde_json::to_writer(buffer, &frame).expect("a frame has string keys, and memory takes every write");
     }
@@ -438,10 +455,14 @@ impl SegmentBuilder {
         }
         let rest = Rest {
             cut: record.cut,
+            left_out: record.left_out,
             exit_code: record.exit_code,
             signal: record.signal,
             reason: record.reason.as_deref().map(str::to_owned),
             deadline: record.deadline,
+            next_at: record.next_at,
+            tally: record.tally,
+            ending: record.ending.clone(),
         };
         self.text.push_str(&record.update);
         self.updates.push(Update {

@@ -4,7 +4,8 @@
 use super::asked::Asked;
 use super::history::History;
 use super::totals::Owner;
-use super::view::{AttemptView, ListKey, Status, TaskView};
+use super::view::{AttemptOutcome, AttemptView, ListKey, Status, TaskView};
+use crate::account::{Account, Tally};
 use crate::id::{TaskId, UpdateId};
 use crate::record::{Kind, ProgressRecord};
 use crate::time::{Instant, Timestamp};
@@ -22,7 +23,13 @@ pub(super) struct Task {
     pub started_at: Option<Timestamp>,
     pub ended: Option<End>,
     pub stop_asked: bool,
+    /// Without grace.
+    pub stop_forced: bool,
+    /// It waits for its next attempt, not before `next_at` if that is known.
     pub retrying: bool,
+    pub next_at: Option<Timestamp>,
+    /// What became of its attempts, as it was said last.
+    pub tally: Tally,
     pub active_at: Timestamp,
     pub timer: Option<Instant>,
     /// How it stands in [`Hub::totals`]; the owner is known with what was asked.
@@ -40,6 +47,7 @@ pub(super) struct End {
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
     pub reason: Option<String>,
+    pub ending: Option<Box<Account>>,
     pub expired: bool,
 }
 
@@ -70,10 +78,11 @@ impl Task {
         let kind = record.kind.unwrap_or(Kind::Line);
         self.note_attempt(record, kind, id.attempt, position, at);
         match kind {
-            Kind::Started => self.retrying = false,
-            Kind::Retrying => self.retrying = true,
+            Kind::Started => (self.retrying, self.next_at) = (false, None),
+            Kind::Retrying => (self.retrying, self.next_at) = (true, record.next_at),
             _ => {}
         }
+        self.tally = record.tally.unwrap_or(self.tally);
         let began = !kind.is_terminal() || record.attempt.is_some_and(|attempt| attempt > 0);
         if began {
             self.started_at.get_or_insert(at);
@@ -91,6 +100,7 @@ impl Task {
             exit_code: record.exit_code,
             signal: record.signal,
             reason: record.reason.as_deref().map(str::to_owned),
+            ending: record.ending.clone(),
             expired: false,
         });
     }
@@ -98,17 +108,30 @@ impl Task {
     /// What an update says of its attempt.
     fn note_attempt(&mut self, record: &ProgressRecord<'_>, kind: Kind, attempt: u32, position: usize, at: Timestamp) {
         if attempt > self.attempts.last().map_or(0, |last| last.attempt) {
+            if let (Some(last), Some(tally)) =
+                (self.attempts.last_mut().filter(|last| last.outcome.is_none()), record.tally)
+            {
+                let handed_back = tally.handed_back > self.tally.handed_back;
+                last.outcome = Some(if handed_back { AttemptOutcome::HandedBack } else { AttemptOutcome::Lost });
+            }
             if self.attempts.len() == MAX_ATTEMPTS_SEEN {
                 self.attempts.remove(0);
             }
-            self.attempts.push(AttemptView { attempt, position, started_at: at, ended_at: None, end: None });
+            self.attempts.push(AttemptView::begun(attempt, position, at));
         }
-        if kind != Kind::Retrying && !kind.is_terminal() {
-            return;
-        }
+        let outcome = match kind {
+            Kind::Retrying | Kind::Failed => AttemptOutcome::Failed,
+            Kind::Done => AttemptOutcome::Done,
+            Kind::Stopped => AttemptOutcome::Stopped,
+            _ => return,
+        };
         if let Some(last) = self.attempts.last_mut().filter(|last| last.ended_at.is_none()) {
             last.ended_at = Some(at);
             last.end = Some(record.update.clone().into_owned());
+            last.outcome = Some(outcome);
+            last.exit_code = record.exit_code;
+            last.signal = record.signal;
+            last.ending.clone_from(&record.ending);
         }
     }
 
@@ -144,6 +167,9 @@ impl Task {
             exit_code: end.and_then(|e| e.exit_code),
             signal: end.and_then(|e| e.signal),
             reason: end.and_then(|e| e.reason.clone()),
+            next_attempt_at: self.next_at.filter(|_| end.is_none()),
+            tally: (self.tally != Tally::default()).then_some(self.tally),
+            ending: end.and_then(|e| e.ending.clone()),
             redriven_from: asked.and_then(|a| a.redriven_from.as_deref().cloned()),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::needle::Needle;
 use super::totals::Overview;
+use crate::account::{Account, Tally};
 use crate::id::TaskId;
 use crate::problem::{FieldError, Problem};
 use crate::record::RedrivenFrom;
@@ -101,6 +102,15 @@ pub struct TaskView {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Not before then its next attempt begins, by its worker's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<Timestamp>,
+    /// What became of its attempts, as far as it was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tally: Option<Tally>,
+    /// Who or what ended it, how long its last attempt took, and what that used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Box<Account>>,
     /// The dead letter that it was made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redriven_from: Option<RedrivenFrom>,
@@ -138,6 +148,51 @@ pub struct AttemptView {
     /// The text of the update that ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
+    /// What became of it. Absent while it runs, and where nobody said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<AttemptOutcome>,
+    /// What its process exited with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended its process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Who or what ended it, how long it took, and what it used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Box<Account>>,
+}
+
+impl AttemptView {
+    /// One that has begun.
+    pub(super) const fn begun(attempt: u32, position: usize, started_at: Timestamp) -> Self {
+        Self {
+            attempt,
+            position,
+            started_at,
+            ended_at: None,
+            end: None,
+            outcome: None,
+            exit_code: None,
+            signal: None,
+            ending: None,
+        }
+    }
+}
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// It did the task.
+    Done,
+    /// It was stopped.
+    Stopped,
+    /// It failed.
+    Failed,
+    /// It was lost with its worker, or with what kept its process.
+    Lost,
+    /// It was handed back by a worker that was told to go: it does not count.
+    HandedBack,
 }
 
 /// A page of tasks, the newest first.

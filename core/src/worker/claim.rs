@@ -3,10 +3,13 @@
 
 use super::seen::Seen;
 use super::{Report, RunId};
+use crate::account::AttemptEnd;
 use crate::ledger::Ledger;
 use crate::log::{Batch, Committed, Epoch, Offset, Partition, Step};
+use crate::policy::Cause;
 use crate::record::TaskRecord;
-use crate::time::{Instant, Timestamp};
+use crate::run::StopWish;
+use crate::time::{Instant, Now, Timestamp};
 use baton_probe::{Mark, Mutant, hit, hit_if, is, limit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,9 +22,35 @@ pub const READ_AHEAD_BYTES: usize = 16 * 1024 * 1024;
 /// A record of `tasks` that waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
+    /// When the log took it, and how many bytes it has.
     pub at: Timestamp,
     pub bytes: usize,
     pub what: What,
+    /// Since when it wants a slot.
+    pub wants_since: Timestamp,
+    /// Not before then it may begin: it waits for its next attempt.
+    pub due: Option<Instant>,
+    /// Then it has waited for too long, and why that is so.
+    pub expires: Option<(Instant, Cause)>,
+    /// How its attempts ended, as far as this worker saw.
+    pub earlier: Vec<AttemptEnd>,
+}
+
+impl Waiting {
+    /// One that waits for nothing but a slot.
+    pub const fn new(at: Timestamp, bytes: usize, what: What) -> Self {
+        Self { at, bytes, what, wants_since: at, due: None, expires: None, earlier: Vec::new() }
+    }
+
+    fn weight(&self) -> usize {
+        self.bytes + self.earlier.iter().map(AttemptEnd::weight).sum::<usize>()
+    }
+
+    /// When something is to be done about it.
+    fn timer(&self) -> Option<Instant> {
+        let expires = self.expires.filter(|_| self.what.wants_slot()).map(|(at, _)| at);
+        [self.due, expires].into_iter().flatten().min()
+    }
 }
 
 /// What a record of `tasks` turned out to be.
@@ -30,7 +59,9 @@ pub(super) enum What {
     /// A task that waits for a slot.
     Task(Arc<TaskRecord>),
     /// A task that was stopped before its turn came.
-    Stopped(Arc<TaskRecord>),
+    Stopped(Arc<TaskRecord>, StopWish),
+    /// A task that has waited for too long, and why that is so.
+    Expired(Arc<TaskRecord>, Cause),
     /// The second record of a task: a POST that was sent twice.
     Again,
     /// Not a task.
@@ -76,6 +107,8 @@ pub(super) struct Claim {
     /// Which of `waiting` want no slot.
     pub slotless: BTreeSet<Offset>,
     pub waiting_bytes: usize,
+    /// When something is to be done about what waits.
+    timers: BTreeSet<(Instant, Offset)>,
     pub running: BTreeMap<Offset, RunId>,
     /// Every task read so far, so that a second record is known for what it is.
     pub seen: Seen,
@@ -103,6 +136,7 @@ impl Claim {
             waiting: BTreeMap::new(),
             slotless: BTreeSet::new(),
             waiting_bytes: 0,
+            timers: BTreeSet::new(),
             running: BTreeMap::new(),
             seen: Seen::default(),
             holes: BTreeMap::new(),
@@ -153,23 +187,60 @@ impl Claim {
     }
 
     pub fn wait(&mut self, offset: Offset, waiting: Waiting) {
-        self.waiting_bytes += waiting.bytes;
+        self.waiting_bytes += waiting.weight();
         if !waiting.what.wants_slot() {
             self.slotless.insert(offset);
         }
+        self.timers.extend(waiting.timer().map(|at| (at, offset)));
         self.waiting.insert(offset, waiting);
     }
 
     pub fn take(&mut self, offset: Offset) -> Option<Waiting> {
         let waiting = self.waiting.remove(&offset)?;
-        self.waiting_bytes -= waiting.bytes;
+        self.waiting_bytes -= waiting.weight();
         self.slotless.remove(&offset);
+        if let Some(at) = waiting.timer() {
+            self.timers.remove(&(at, offset));
+        }
         Some(waiting)
     }
 
-    /// The oldest task here, if one waits for a slot and the ledger has room for it.
+    /// What waits there is this from now on, and ends without a slot.
+    pub fn end_waiting(&mut self, offset: Offset, what: What) {
+        if let Some(waiting) = self.take(offset) {
+            self.wait(offset, Waiting { what, due: None, ..waiting });
+        }
+    }
+
+    /// When something is to be done about what waits: [`Self::pass_time`].
+    pub fn timer(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// What has waited for long enough may begin; what has waited for too long is to end.
+    pub fn pass_time(&mut self, now: Now) {
+        while let Some((_, offset)) = self.timers.first().copied().filter(|(at, _)| *at <= now.mono) {
+            let Some(mut waiting) = self.take(offset) else { break };
+            if waiting.due.is_some_and(|due| due <= now.mono) {
+                hit(Mark::RetryDue);
+                waiting.due = None;
+                waiting.wants_since = now.wall;
+            }
+            if let (Some((_, cause)), What::Task(record)) =
+                (waiting.expires.filter(|(at, _)| *at <= now.mono), &waiting.what)
+            {
+                let is_queued = cause == Cause::QueueTimeout;
+                hit(if is_queued { Mark::QueueTimedOut } else { Mark::TotalTimedOutWaiting });
+                waiting.what = What::Expired(record.clone(), cause);
+            }
+            self.wait(offset, waiting);
+        }
+    }
+
+    /// The oldest task here that may begin, if the ledger has room for it.
     pub fn oldest(&self) -> Option<(Timestamp, Partition, Offset)> {
-        let (offset, waiting) = self.waiting.iter().find(|(_, waiting)| waiting.what.wants_slot())?;
+        let may = |waiting: &Waiting| waiting.what.wants_slot() && (waiting.due.is_none() || is(Mutant::WaitSkipped));
+        let (offset, waiting) = self.waiting.iter().find(|(_, waiting)| may(waiting))?;
         (self.may_begin() && self.has_room(*offset)).then_some((waiting.at, self.partition, *offset))
     }
 
@@ -185,9 +256,14 @@ impl Claim {
 
     /// Whether what waits at `offset` may begin or end: it is the oldest here, or the ledger's text has room.
     pub fn has_room(&self, offset: Offset) -> bool {
-        let has_room = offset == self.ledger.watermark() || self.ledger.has_room_for(1);
+        let has_room = offset == self.ledger.watermark() || self.ledger.has_room_for(self.running.len() + 1);
         hit_if(!has_room, Mark::LedgerFull);
         has_room
+    }
+
+    /// Whether what waits at `offset` may end: what was begun is in the ledger's text, and makes it no longer by its end.
+    pub fn may_end_at(&self, offset: Offset) -> bool {
+        self.ledger.tries(offset).begun > 0 || self.has_room(offset)
     }
 
     /// Goes with the next step.

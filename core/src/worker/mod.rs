@@ -5,25 +5,28 @@
 //! step or an earlier one: there is no other way from here to the ledger.
 
 mod claim;
+mod ends;
 mod records;
 mod seen;
 mod shown;
+mod starts;
 
 pub use claim::{READ_AHEAD_BYTES, READ_AHEAD_TASKS};
 pub use records::Report;
 
-use crate::id::{ProjectName, TaskId};
+use crate::account::AttemptEnd;
+use crate::id::TaskId;
 use crate::ledger::Ledger;
 use crate::log::{Delivered, Epoch, Offset, Partition, Step, Topic};
-use crate::problem::FieldError;
-use crate::record::{ControlRecord, Kind, TaskRecord, Unreadable};
+use crate::policy::Policy;
+use crate::record::{ControlRecord, TaskRecord, Unreadable};
 use crate::retry::Backoff;
-use crate::run::{Ending, Input as RunInput, Outcome, RunSpec};
+use crate::run::{Ending, Input as RunInput, RunSpec, StopWish};
 use crate::time::{Instant, Now, Timestamp};
 use crate::types::TaskTypes;
 use baton_probe::{Mark, Mutant, hit, hit_if, is};
 use claim::{Claim, Phase, Then, Waiting, What};
-use records::{MAX_UNREADABLE, Terminal, started, unreadable_letter};
+use records::MAX_UNREADABLE;
 use seen::Stops;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -122,7 +125,7 @@ pub enum Effect {
     /// Take the atomic step, and say how it went.
     Step(Step),
     /// Begin a run.
-    Start(RunId, RunSpec),
+    Start(RunId, Box<RunSpec>),
     /// Tell a run something.
     Tell(RunId, RunInput),
     /// Say [`Input::StopsCaughtUp`] once all STOPs were given that are on the log now.
@@ -182,6 +185,9 @@ struct Running {
     at: Timestamp,
     bytes: usize,
     record: Arc<TaskRecord>,
+    policy: Policy,
+    /// How the attempts before this one ended, as far as this worker saw.
+    earlier: Vec<AttemptEnd>,
     /// The run is over; its slot is free once that is durable.
     over: bool,
 }
@@ -232,7 +238,7 @@ impl Worker {
             }
             Input::Renewed(until) => (self.held_until, self.lapsed) = (Some(until), false),
             Input::Records(records) if records.topic == Topic::Control => self.on_control(&records),
-            Input::Records(records) => self.on_tasks(&records),
+            Input::Records(records) => self.on_tasks(&records, now),
             Input::StopsCaughtUp => self.claims.values_mut().for_each(Claim::caught_up),
             Input::Ended(run, ending) => self.on_ended(run, ending, now),
             Input::Stepped(partition, epoch, answer) => self.on_stepped(partition, epoch, answer, now),
@@ -254,12 +260,13 @@ impl Worker {
     /// When to call [`Self::handle`] with [`Input::Timeout`].
     pub fn deadline(&self) -> Option<Instant> {
         let steps = self.claims.values().filter_map(|claim| claim.step_again_at).min();
+        let waits = self.claims.values().filter_map(Claim::timer).min();
         let going = match self.going {
             Going::Draining(at) | Going::HandingBack(at) => Some(at),
             Going::No | Going::GivingUp | Going::Gone => None,
         };
         let held = self.held_until.filter(|_| !self.claims.is_empty());
-        [steps, going, held].into_iter().flatten().min()
+        [steps, waits, going, held].into_iter().flatten().min()
     }
 
     fn on_claimed(&mut self, partition: Partition, epoch: Epoch, offset: Offset, metadata: &str) {
@@ -301,7 +308,10 @@ impl Worker {
     fn on_control(&mut self, records: &Delivered) {
         for (index, value) in records.values.iter().enumerate() {
             match ControlRecord::read(value) {
-                Ok(record) => self.on_stop(&record.task_id, records.at),
+                Ok(record) => {
+                    let wish = StopWish { force: record.force, by: record.by };
+                    self.on_stop(&record.task_id, records.at, &wish);
+                }
                 Err(why) => {
                     let offset = records.base_offset + index as u64;
                     self.unreadable(records, offset, why.to_string());
@@ -310,20 +320,21 @@ impl Worker {
         }
     }
 
-    fn on_stop(&mut self, id: &TaskId, at: Timestamp) {
-        self.stops.insert(id.clone(), at);
+    fn on_stop(&mut self, id: &TaskId, at: Timestamp, wish: &StopWish) {
+        self.stops.insert(id.clone(), at, wish);
         let Some((partition, offset)) = self.places.get(id) else { return };
         let Some(claim) = self.claims.get_mut(partition) else { return };
         if let Some(run) = claim.running.get(offset) {
             hit(Mark::StopOfRunning);
-            self.effects.push_back(Effect::Tell(*run, RunInput::Stop));
-        } else if let Some(waiting) = claim.waiting.get_mut(offset)
-            && let What::Task(record) = &waiting.what
+            self.effects.push_back(Effect::Tell(*run, RunInput::Stop(wish.clone())));
+        } else if let Some(waiting) = claim.waiting.get(offset)
+            && let What::Task(record) | What::Expired(record, _) = &waiting.what
             && !is(Mutant::QueuedStopForgotten)
+            && !(waiting.due.is_some() && is(Mutant::RetryAfterStop))
         {
-            hit(Mark::StopOfQueued);
-            waiting.what = What::Stopped(record.clone());
-            claim.slotless.insert(*offset);
+            hit(if waiting.due.is_some() { Mark::StopWhileWaiting } else { Mark::StopOfQueued });
+            let what = What::Stopped(record.clone(), wish.clone());
+            claim.end_waiting(*offset, what);
         }
     }
 
@@ -332,10 +343,10 @@ impl Worker {
         self.effects.push_back(Effect::Unreadable { topic, partition, offset, why });
     }
 
-    fn on_tasks(&mut self, records: &Delivered) {
-        let Some(mut claim) = self.claims.remove(&records.partition) else { return };
+    fn on_tasks(&mut self, records: &Delivered, now: Now) {
         for (index, value) in records.values.iter().enumerate() {
             let offset = records.base_offset + index as u64;
+            let Some(claim) = self.claims.get_mut(&records.partition) else { return };
             let open = claim.read(offset);
             let record = read_task(&records.key, value);
             let first = record.as_ref().is_ok_and(|record| {
@@ -352,14 +363,9 @@ impl Worker {
                 Ok(_) if !first && !is(Mutant::SecondRecordRuns) => What::Again,
                 Ok(record) => {
                     self.places.insert(record.task_id.clone(), (records.partition, offset));
-                    let stopped = self.stops.concern(&record.task_id, records.at);
-                    let record = Arc::new(record);
-                    if stopped && !is(Mutant::StopsElsewhereForgotten) {
-                        hit(Mark::StopHeardFirst);
-                        What::Stopped(record)
-                    } else {
-                        What::Task(record)
-                    }
+                    let what = self.what_of(Arc::new(record), records.at);
+                    hit_if(matches!(what, What::Stopped(..)), Mark::StopHeardFirst);
+                    what
                 }
                 Err(why) => {
                     self.unreadable(records, offset, why.to_string());
@@ -368,46 +374,7 @@ impl Worker {
                     What::Unreadable { text, why: why.to_string() }
                 }
             };
-            claim.wait(offset, Waiting { at: records.at, bytes: value.len(), what });
-        }
-        self.claims.insert(records.partition, claim);
-    }
-
-    fn on_ended(&mut self, run: RunId, ending: Ending, now: Now) {
-        let Some(running) = self.runs.get_mut(&run).filter(|running| !running.over) else { return };
-        running.over = true;
-        let Running { partition, offset, attempt, at, bytes, .. } = *running;
-        let record = running.record.clone();
-        let is_owner = |claim: &Claim| claim.running.get(&offset) == Some(&run) || is(Mutant::StaleTerminal);
-        let owner = self.claims.get_mut(&partition).filter(|claim| is_owner(claim));
-        match (owner, ending) {
-            (Some(claim), Ending::Outcome(outcome)) => {
-                claim.ledger.end(offset);
-                let terminal = Terminal { record: &record, attempt, outcome };
-                claim.add(terminal.batches(now.wall), [Then::Report(terminal.report(partition)), Then::Freed(run)]);
-            }
-            (Some(claim), Ending::HandedBack) => {
-                claim.ledger.hand_back(offset);
-                claim.add([], [Then::Freed(run)]);
-            }
-            (Some(claim), Ending::Lost) => {
-                // A STOP may have come when the run could no longer hear it.
-                let stopped = self.stops.concern(&record.task_id, at);
-                hit_if(stopped, Mark::StopOutlivedLostProcess);
-                let what = if stopped { What::Stopped(record) } else { What::Task(record) };
-                claim.running.remove(&offset);
-                if !is(Mutant::LostForgotten) {
-                    claim.wait(offset, Waiting { at, bytes, what });
-                }
-                self.runs.remove(&run);
-            }
-            // Nothing may be written for a claim that is gone.
-            (_, _) => {
-                hit(Mark::EndedWithoutClaim);
-                if !is(Mutant::SlotLeaks) {
-                    self.runs.remove(&run);
-                }
-            }
+            self.wait(records.partition, offset, Waiting::new(records.at, value.len(), what), now);
         }
     }
 
@@ -454,6 +421,7 @@ impl Worker {
             self.let_go();
         }
         for claim in self.claims.values_mut() {
+            claim.pass_time(now);
             if claim.step_again_at.is_some_and(|at| at <= now.mono) {
                 self.effects.extend(claim.step_again().map(Effect::Step));
             }
@@ -469,7 +437,8 @@ impl Worker {
         if matches!(self.going, Going::GivingUp | Going::Gone) {
             return;
         }
-        let grace = if at_once { Duration::ZERO } else { self.config.grace };
+        let graces = self.runs.values().map(|running| running.policy.grace).max();
+        let grace = if at_once { Duration::ZERO } else { graces.unwrap_or_default() };
         self.going = Going::HandingBack(now.mono + grace + HANDED_BACK_WITHIN);
         for run in self.runs.keys() {
             hit(Mark::HandedBackAtDrain);
@@ -541,90 +510,6 @@ impl Worker {
         };
         self.runs.iter().filter(|(id, run)| !of_claim(id, run)).map(|(_, run)| run.partition).collect()
     }
-
-    /// Ends what waits and needs no slot for it, as far as the ledger has room.
-    fn end_slotless(&mut self, now: Now) {
-        let dying = self.dying();
-        let idle = |claim: &&mut Claim| claim.may_end() && !dying.contains(&claim.partition);
-        for claim in self.claims.values_mut().filter(idle) {
-            while let Some(offset) = claim.slotless.first().copied().filter(|offset| claim.has_room(*offset)) {
-                let Some(waiting) = claim.take(offset) else { break };
-                let attempt = claim.ledger.tries(offset).begun;
-                claim.ledger.end(offset);
-                let (batches, report) = match &waiting.what {
-                    What::Stopped(record) | What::Task(record) => {
-                        hit_if(attempt > 0, Mark::StopOutlivedAttempt);
-                        let outcome = Outcome::without_run(Kind::Stopped, None, attempt);
-                        let terminal = Terminal { record, attempt, outcome };
-                        self.places.remove(&record.task_id);
-                        (terminal.batches(now.wall), Some(Then::Report(terminal.report(claim.partition))))
-                    }
-                    What::Again => {
-                        hit(Mark::SecondRecord);
-                        (Vec::new(), None)
-                    }
-                    What::Unreadable { .. } if is(Mutant::UnreadableVanishes) => (Vec::new(), None),
-                    What::Unreadable { text, why } => {
-                        hit(Mark::UnreadableTask);
-                        (vec![unreadable_letter(claim.partition, offset, text, why, now.wall)], None)
-                    }
-                };
-                claim.add(batches, report);
-            }
-        }
-    }
-
-    /// Gives a slot to what waits there: a run, or its end if it can't be run.
-    fn start(&mut self, partition: Partition, offset: Offset, now: Now) {
-        let Some(claim) = self.claims.get_mut(&partition) else { return };
-        let Some(Waiting { at, bytes, what: What::Task(record) }) = claim.take(offset) else { return };
-        let tries = claim.ledger.tries(offset);
-        let max_attempts = record.max_attempts.unwrap_or(self.config.max_attempts);
-        let prepared = if tries.counted().saturating_sub(is(Mutant::OneAttemptMore).into()) >= max_attempts {
-            hit(Mark::PoisonGaveUp);
-            Err(format!("gave up after {} attempts: each time its worker died", tries.counted()))
-        } else {
-            prepare(&self.config, &record).inspect_err(|_| hit(Mark::Unrunnable))
-        };
-        match prepared {
-            Ok((project, argv)) => {
-                let attempt = claim.ledger.begin(offset);
-                hit_if(attempt > 1, Mark::BegunAgain);
-                if is(Mutant::CommitAtStart) {
-                    claim.ledger.end(offset);
-                }
-                let run = self.next_run;
-                self.next_run += 1;
-                claim.running.insert(offset, run);
-                let is_told = attempt == 1 || !is(Mutant::SecondStartUntold);
-                claim.add(is_told.then(|| started(&record.task_id, attempt, now.wall)), [Then::Counted(run)]);
-                let kind = self.config.types.get(&record.kind);
-                let spec = RunSpec {
-                    task_id: record.task_id.clone(),
-                    kind: record.kind.clone(),
-                    partition,
-                    attempt,
-                    project,
-                    argv,
-                    launch: kind.map(|kind| kind.process.clone()).unwrap_or_default(),
-                    limits: kind.map(|kind| kind.limits).unwrap_or_default(),
-                    timeout: record.timeout_s.map(Duration::from_secs),
-                    grace: self.config.grace,
-                    max_line: self.config.max_line,
-                    seed: self.config.seed ^ run,
-                };
-                self.runs.insert(run, Running { partition, offset, attempt, at, bytes, record, over: false });
-                self.effects.push_back(Effect::Start(run, spec));
-            }
-            Err(reason) => {
-                claim.ledger.end(offset);
-                let outcome = Outcome::without_run(Kind::Failed, Some(reason), tries.begun);
-                let terminal = Terminal { record: &record, attempt: tries.begun, outcome };
-                claim.add(terminal.batches(now.wall), [Then::Report(terminal.report(partition))]);
-                self.places.remove(&record.task_id);
-            }
-        }
-    }
 }
 
 fn read_task(key: &[u8], value: &[u8]) -> Result<TaskRecord, Unreadable> {
@@ -636,14 +521,4 @@ fn read_task(key: &[u8], value: &[u8]) -> Result<TaskRecord, Unreadable> {
         hit(Mark::WrongKey);
         Err(Unreadable::wrong_key())
     }
-}
-
-/// What a run needs, or why the task can't be run: a foreign producer's was not checked by any API.
-fn prepare(config: &WorkerConfig, record: &TaskRecord) -> Result<(ProjectName, Vec<String>), String> {
-    let project = record.project.parse().map_err(|bad| format!("project: {bad}"))?;
-    let argv = config.types.argv(&config.agent, record).map_err(|errors| {
-        let said = |e: &FieldError| format!("{}: {}", e.field, e.reason);
-        errors.iter().map(said).collect::<Vec<_>>().join("; ")
-    })?;
-    Ok((project, argv))
 }

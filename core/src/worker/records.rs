@@ -1,12 +1,17 @@
 //! What a worker writes of its own: the update that opens an attempt, the one that ends a task, and dead letters.
 
+use super::claim::Claim;
+use crate::account::{Account, AttemptEnd, Tally, millis};
 use crate::id::{TaskId, UpdateId};
 use crate::log::{Batch, Offset, Partition, Topic};
+use crate::policy::Cause;
 use crate::process::ExitStatus;
+use crate::quantity::Time;
 use crate::record::{DeadLetter, Kind, ProgressRecord, TaskRecord};
 use crate::run::Outcome;
 use crate::time::Timestamp;
 use baton_probe::{Mutant, is};
+use std::time::Duration;
 
 /// How much of a record that can't be read is kept in its dead letter, in bytes.
 pub(super) const MAX_UNREADABLE: usize = 64 * 1024;
@@ -28,13 +33,48 @@ pub struct Report {
     pub kind: Kind,
     /// What the kernel said of its process, if there was one.
     pub exit: Option<ExitStatus>,
+    /// Who or what ended it.
+    pub cause: Cause,
 }
 
-/// What an attempt opens with.
-pub(super) fn started(task_id: &TaskId, attempt: u32, at: Timestamp) -> Batch {
+/// What an attempt opens with; from the second on, with what became of those before it.
+pub(super) fn started(task_id: &TaskId, attempt: u32, before: Tally, at: Timestamp) -> Batch {
     let text = if attempt == 1 { "Starting...".to_owned() } else { format!("Starting... (attempt {attempt})") };
-    let record = ProgressRecord::new(task_id, UpdateId { attempt, seq: 1 }, Kind::Started, at, text);
+    let mut record = ProgressRecord::new(task_id, UpdateId { attempt, seq: 1 }, Kind::Started, at, text);
+    record.tally = (attempt > 1).then_some(before);
     Batch::one(Topic::Progress, task_id.clone(), record.write())
+}
+
+/// What an attempt ends with that failed and is followed by another.
+pub(super) fn retrying(
+    task_id: &TaskId,
+    attempt: u32,
+    outcome: &Outcome,
+    tally: Tally,
+    next_at: Timestamp,
+    at: Timestamp,
+) -> Batch {
+    let reason = outcome.reason.as_deref().unwrap_or_default();
+    let text = format!("Retrying in {}: {reason}", rounded(next_at.since(at)));
+    let id = UpdateId { attempt, seq: outcome.seq };
+    let record = ProgressRecord {
+        reason: Some(reason.into()),
+        next_at: Some(next_at),
+        tally: Some(tally),
+        ending: Some(Box::new(outcome.account.clone())),
+        ..ProgressRecord::new(task_id, id, Kind::Retrying, at, text).with_exit(outcome.exit)
+    };
+    Batch::one(Topic::Progress, task_id.clone(), record.write())
+}
+
+/// A time as people want to read it: tenths of seconds, or whole ones.
+fn rounded(time: Duration) -> String {
+    let tenths = Duration::from_millis(100 * millis(time).div_ceil(100));
+    if tenths < Duration::from_mins(1) {
+        format!("{tenths:?}")
+    } else {
+        Time(Duration::from_secs(tenths.as_secs())).to_string()
+    }
 }
 
 /// The dead letter of a record that is no task. Its key is made of where it was.
@@ -45,7 +85,9 @@ pub(super) fn unreadable_letter(partition: Partition, offset: Offset, text: &str
         unreadable: Some(text.to_owned()),
         reason: format!("{}[{partition}]@{offset} can't be read: {why}", Topic::Tasks),
         attempts: 0,
+        tally: None,
         last_lines: Vec::new(),
+        earlier: Vec::new(),
         at,
     };
     let key = format!("unreadable-{partition}-{offset}").parse().expect("it is letters, digits and dashes");
@@ -55,8 +97,8 @@ pub(super) fn unreadable_letter(partition: Partition, offset: Offset, text: &str
 impl Outcome {
     /// How a task ends that has no run. After attempts of which only the log knows the last update, its number
     /// is left to the readers.
-    pub(super) fn without_run(kind: Kind, reason: Option<String>, attempts: u32) -> Self {
-        Self { kind, seq: u64::from(attempts == 0), reason, exit: None::<ExitStatus>, last_lines: Vec::new() }
+    pub(super) fn without_run(kind: Kind, reason: Option<String>, attempts: u32, account: Account) -> Self {
+        Self { kind, seq: u64::from(attempts == 0), reason, ..Self::failed(String::new(), account) }
     }
 }
 
@@ -65,10 +107,25 @@ pub(super) struct Terminal<'a> {
     pub record: &'a TaskRecord,
     /// The last attempt; 0 if there was none.
     pub attempt: u32,
+    pub tally: Tally,
+    /// How the attempts before it ended, as far as is known.
+    pub earlier: Vec<AttemptEnd>,
     pub outcome: Outcome,
 }
 
-impl Terminal<'_> {
+impl<'a> Terminal<'a> {
+    /// The end, without a run, of what waits there.
+    pub fn of(
+        record: &'a TaskRecord,
+        claim: &Claim,
+        offset: Offset,
+        earlier: Vec<AttemptEnd>,
+        outcome: Outcome,
+    ) -> Self {
+        let tries = claim.ledger.tries(offset);
+        Self { record, attempt: tries.begun, tally: Tally::of(tries, false), earlier, outcome }
+    }
+
     pub fn report(&self, partition: Partition) -> Report {
         Report {
             task_id: self.record.task_id.clone(),
@@ -78,6 +135,7 @@ impl Terminal<'_> {
             attempt: self.attempt,
             kind: self.outcome.kind,
             exit: self.outcome.exit,
+            cause: self.outcome.account.cause,
         }
     }
 
@@ -96,6 +154,8 @@ impl Terminal<'_> {
         let place = UpdateId { attempt: self.attempt, seq: outcome.seq };
         let mut update = ProgressRecord::new(id, place, outcome.kind, at, self.update()).with_exit(outcome.exit);
         update.reason = outcome.reason.as_deref().map(Into::into);
+        update.tally = (self.attempt > 0).then_some(self.tally);
+        update.ending = Some(Box::new(outcome.account.clone()));
         let mut batches = vec![Batch::one(Topic::Progress, id.clone(), update.write())];
         if outcome.kind == Kind::Failed && !is(Mutant::DeadLetterMissing) {
             let letter = DeadLetter {
@@ -104,7 +164,9 @@ impl Terminal<'_> {
                 unreadable: None,
                 reason: outcome.reason.clone().unwrap_or_default(),
                 attempts: self.attempt,
+                tally: (self.attempt > 0).then_some(self.tally),
                 last_lines: outcome.last_lines.clone(),
+                earlier: self.earlier.clone(),
                 at,
             };
             batches.push(Batch::one(Topic::DeadLetters, id.clone(), letter.write()));

@@ -3,6 +3,7 @@
 //! idempotency key may stand for a new task.
 
 use crate::id::TaskId;
+use crate::run::StopWish;
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -37,13 +38,25 @@ impl Seen {
 /// The STOPs that were read, by when the log took them.
 #[derive(Debug, Default)]
 pub(super) struct Stops {
-    known: BTreeMap<TaskId, Timestamp>,
+    known: BTreeMap<TaskId, Heard>,
     order: VecDeque<TaskId>,
 }
 
+/// The last STOP of a task.
+#[derive(Debug)]
+struct Heard {
+    at: Timestamp,
+    force: bool,
+    by: Option<Box<str>>,
+}
+
 impl Stops {
-    pub fn insert(&mut self, id: TaskId, at: Timestamp) {
-        if self.known.insert(id.clone(), at).is_none() {
+    pub fn insert(&mut self, id: TaskId, at: Timestamp, wish: &StopWish) {
+        if self.known.get(&id).is_some_and(|before| before.force && !wish.force) {
+            return; // it asks for less
+        }
+        let heard = Heard { at, force: wish.force, by: wish.by.as_deref().map(Into::into) };
+        if self.known.insert(id.clone(), heard).is_none() {
             self.order.push_back(id);
         }
         if self.order.len() > MAX_STOPS
@@ -53,8 +66,9 @@ impl Stops {
         }
     }
 
-    /// Whether a task that the log took at `at` was stopped. A STOP of long before it was another's of that id.
-    pub fn concern(&self, id: &TaskId, at: Timestamp) -> bool {
-        self.known.get(id).is_some_and(|stopped_at| at.since(*stopped_at) < REMEMBERED)
+    /// The STOP of a task that the log took at `at`, if there was one. A STOP of long before it was another's of that id.
+    pub fn of(&self, id: &TaskId, at: Timestamp) -> Option<StopWish> {
+        let heard = self.known.get(id).filter(|heard| at.since(heard.at) < REMEMBERED)?;
+        Some(StopWish { force: heard.force, by: heard.by.as_deref().map(str::to_owned) })
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::cli::{Kafka, Log};
 use crate::report::Failure;
+use crate::signals::Signals;
 use crate::values::Secretive;
 use baton_kafka::{KafkaLog, NewTopics, Options};
 use std::collections::BTreeMap;
@@ -37,9 +38,16 @@ pub fn options(kafka: &Kafka, log: &Log, create: bool, session_timeout: Duration
     })
 }
 
-/// Opens the log.
-pub async fn open(options: &Options) -> Result<KafkaLog, Failure> {
-    KafkaLog::open(options).await.map_err(Failure::unreachable)
+/// Opens the log; `None` if the process is told to end before it is open.
+pub async fn open(options: &Options, signals: &mut Signals) -> Result<Option<KafkaLog>, Failure> {
+    tokio::select! {
+        biased;
+        _ = signals.next() => {
+            tracing::info!("ended while Kafka was being reached");
+            Ok(None)
+        }
+        log = KafkaLog::open(options) => log.map(Some).map_err(Failure::unreachable),
+    }
 }
 
 /// The settings, from the file, then from variables, then from flags: what comes later wins.

@@ -13,6 +13,7 @@ mod report;
 mod services;
 mod serving;
 mod signals;
+mod types;
 mod values;
 mod working;
 
@@ -48,6 +49,7 @@ fn start(arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Command::Projects(options) => runtime.block_on(services::projects::run(options)),
         Command::Topics(options) => runtime.block_on(services::topics::run(*options)),
         Command::Doctor(options) => runtime.block_on(doctor::run(*options)),
+        Command::Types(options) => types::run(options),
         Command::Ready(options) => runtime.block_on(client::ready(options)),
         Command::Submit(options) => runtime.block_on(client::submit(options)),
         Command::Watch(options) => runtime.block_on(client::watch(options)),

@@ -30,6 +30,7 @@ fn help_reads_well() {
         ("topics", &["topics", "--help"]),
         ("ready", &["ready", "--help"]),
         ("doctor", &["doctor", "--help"]),
+        ("types", &["types", "--help"]),
         ("submit", &["submit", "--help"]),
         ("watch", &["watch", "--help"]),
         ("stop", &["stop", "--help"]),
@@ -247,4 +248,34 @@ fn the_doctor_says_what_is_missing_and_what_to_do() {
     ] {
         assert!(said.contains(says), "{said}");
     }
+}
+
+#[test]
+fn tables_of_types_are_checked_and_shown() {
+    let directory = TempDir::new().unwrap();
+    let table = r#"
+[types.review]
+description = "Review a change"
+agent = ["claude", "-p"]
+process = { pty = true, nice = 5 }
+limits = { memory = "2GiB", processes = 100 }
+params = [
+  { name = "prompt", as = "stdin", required = true, description = "What to look at" },
+  { name = "effort", as = "option", enum = ["low", "high"], default = "low" },
+  { name = "turns", as = "option", type = "integer", minimum = 1, maximum = 50 },
+  { name = "path", as = "positional", repeated = true, pattern = "^src/", secret = true },
+]
+"#;
+    fs::write(directory.path().join("good.toml"), table).unwrap();
+    fs::write(directory.path().join("bad.toml"), table.replace("2GiB", "2KiB")).unwrap();
+    let good = baton(&directory, &["types", "check", "good.toml"], &[]);
+    let says = "good.toml is a good table; with those of the box: agent, review, seed-db, task-context\n";
+    assert_eq!((said(&good).as_str(), good.status.code()), (says, Some(0)));
+    let bad = baton(&directory, &["types", "check", "bad.toml"], &[]);
+    let says = "baton: bad.toml: line 6, column 12: types.review.limits.memory: must be at least 4MiB: no program starts with less\n";
+    assert_eq!((said(&bad).as_str(), bad.status.code()), (says, Some(2)));
+    insta::assert_snapshot!("types_show", said(&baton(&directory, &["types", "show", "--types", "good.toml"], &[])));
+    let shown = baton(&directory, &["types", "show", "--types", "good.toml", "--json"], &[]);
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["types"]["review"]["limits"]["memory"], "2GiB");
 }

@@ -202,14 +202,14 @@ impl SearchQuery {
     }
 }
 
-/// Reads `dry_run` of a POST: 400 if it can't be one.
-pub fn read_dry_run(query: &Query) -> Result<bool, Problem> {
-    let mut dry_run = false;
-    let wrong = query.read_each("dry_run", |name, value| {
+/// Reads the only field that a query may have, which is true or false, and false if it is absent. 400 for anything else.
+pub fn read_switch(query: &Query, switch: &str) -> Result<bool, Problem> {
+    let mut on = false;
+    let wrong = query.read_each(switch, |name, value| {
         let read = || value.parse().map_err(|_| "must be true or false".into());
-        (name == "dry_run").then(|| read().map(|read| dry_run = read))
+        (name == switch).then(|| read().map(|read| on = read))
     });
-    if wrong.is_empty() { Ok(dry_run) } else { Err(bad_request(wrong)) }
+    if wrong.is_empty() { Ok(on) } else { Err(bad_request(wrong)) }
 }
 
 /// 400, with what is wrong with which field.

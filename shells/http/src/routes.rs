@@ -2,7 +2,7 @@
 
 use crate::answer::{self, Refused, json, put, with_type};
 use crate::options::{COME_BACK_AFTER, Options};
-use crate::query::{Query, SearchQuery, WindowQuery, read_dry_run};
+use crate::query::{Query, SearchQuery, WindowQuery, read_switch};
 use crate::shutdown::Shutdown;
 use crate::{body, events, guard, index, letters, lines, page, watch};
 use axum::Router;
@@ -15,6 +15,7 @@ use axum::routing::{any, get, post};
 use baton_core::hub::ListQuery;
 use baton_core::id::TaskId;
 use baton_core::problem::Problem;
+use baton_core::run::StopWish;
 use baton_core::time::Timestamp;
 use baton_runtime::api::Api;
 use baton_runtime::ports::{Log, World};
@@ -119,7 +120,7 @@ async fn submit<L: Log, W: World>(State(shell): State<Shell<L, W>>, request: Req
         return Err(Problem::unavailable("the server is shutting down, and takes no new tasks", COME_BACK_AFTER).into());
     }
     let (head, body) = request.into_parts();
-    let dry_run = read_dry_run(&Query::decode(head.uri.query())?)?;
+    let dry_run = read_switch(&Query::decode(head.uri.query())?, "dry_run")?;
     let key = idempotency_key(&head.headers)?;
     let body = body::read_body(&head.headers, body).await?;
     if dry_run {
@@ -234,7 +235,8 @@ async fn stop<L: Log, W: World>(
     uri: Uri,
 ) -> Result<Response, Refused> {
     let id = task_id(id, &uri)?;
-    shell.api.stop(&id, None).await?;
+    let force = read_switch(&Query::decode(uri.query())?, "force")?;
+    shell.api.stop(&id, StopWish { force, by: None }).await?;
     Ok(json(StatusCode::ACCEPTED, &json!({"task_id": id, "status": "stopping"})))
 }
 

@@ -40,6 +40,10 @@ pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// After how long without a word a connection of a transactional producer is closed. librdkafka 2.12 goes on with the offsets of a
 /// transaction, whose group's coordinator died and left the cluster, only when a connection comes or goes: without this it never might.
 const IDLE: Duration = Duration::from_secs(5);
+/// How many heartbeats a member sends in a session's time: the others hear of a death with their next one.
+const HEARTBEATS: u32 = 48;
+/// How long the group's thread waits for news before it looks at the clock.
+pub(crate) const LISTEN_EVERY: Duration = Duration::from_millis(20);
 /// How long the brokers have for an answer to a question of ours.
 pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// The largest record: a task of 1 MiB in a dead letter, with the reason and its last lines around it.
@@ -141,6 +145,11 @@ impl Options {
         Heard::new(self.token_file.clone().map(Tokens::new))
     }
 
+    /// How often a member tells its group that it lives.
+    pub(crate) fn heartbeat_every(&self) -> Duration {
+        (self.session_timeout / HEARTBEATS).max(LISTEN_EVERY)
+    }
+
     /// A topic or a group by its full name.
     pub(crate) fn prefixed(&self, name: &str) -> String {
         format!("{}{name}", self.topic_prefix)
@@ -199,8 +208,7 @@ impl Options {
         config
             .set("group.id", self.prefixed(group))
             .set("session.timeout.ms", session.to_string())
-            // The others hear of an expulsion with their next heartbeat: often, so that a task is soon attempted again.
-            .set("heartbeat.interval.ms", (session / 24).max(100).to_string())
+            .set("heartbeat.interval.ms", self.heartbeat_every().as_millis().to_string())
             // Who does not come to a rebalance within this is expelled: longer than any session, so that a session ends first.
             .set("max.poll.interval.ms", (session * 5).max(60_000).to_string())
             .set("partition.assignment.strategy", "cooperative-sticky")

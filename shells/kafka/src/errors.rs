@@ -5,9 +5,13 @@ use crate::token::Tokens;
 use baton_runtime::ports::LogError;
 use rdkafka::client::{Client, ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How much a client may have said since it was last heard: lines of its log, and errors.
+const SAID_AT_ONCE: usize = 100;
 
 /// The log on Kafka could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -199,6 +203,13 @@ impl Heard {
         if !last.as_ref().is_some_and(|(known, _)| is_final(*known) && !is_final(code)) {
             *last = Some((code, readable(why)));
         }
+    }
+}
+
+/// Hears what a client has to say. A line of its log comes as nothing, so that nothing does not mean that there is no more.
+pub(crate) fn hear(client: &BaseConsumer<Heard>) {
+    for _ in 0..SAID_AT_ONCE {
+        let _ = client.poll(Duration::ZERO);
     }
 }
 

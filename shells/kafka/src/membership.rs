@@ -5,7 +5,7 @@
 //! which the coordinator refuses to whoever is no longer in, and takes for a heartbeat from who is.
 
 use crate::append::{Producer, Topics, lock};
-use crate::config::{ANSWERED_WITHIN, Options};
+use crate::config::{ANSWERED_WITHIN, LISTEN_EVERY, Options};
 use crate::errors::{Heard, is_refusal, plain};
 use crate::offsets::number;
 use crate::raw;
@@ -28,8 +28,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// How long the group's thread waits for news before it looks at the clock.
-const LISTEN_EVERY: Duration = Duration::from_millis(20);
 /// So long before its session can end at the coordinator a claim ends here.
 const MARGIN: Duration = Duration::from_secs(1);
 /// How long leaving may take, and how long its last word may be on its way.
@@ -337,7 +335,13 @@ impl Membership {
 
     /// The group's thread.
     fn listen_always(&self, consumer: &Arc<GroupConsumer>, leaves: &jobs::Sender<()>) {
+        let mut beats = Instant::now();
         while !self.leaving.load(Ordering::Acquire) {
+            // librdkafka's own thread sends heartbeats whenever it is awake, and may sleep for a second: a question wakes it.
+            if Instant::now() >= beats {
+                self.see_who_it_is(consumer);
+                beats = Instant::now() + self.options.heartbeat_every();
+            }
             match consumer.poll(LISTEN_EVERY) {
                 None | Some(Ok(_)) => {}
                 Some(Err(error)) => self.heard_error(consumer, &error),

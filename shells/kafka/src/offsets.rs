@@ -2,7 +2,7 @@
 
 use crate::append::lock;
 use crate::config::{ANSWERED_WITHIN, Options};
-use crate::errors::{Heard, away, plain};
+use crate::errors::{Heard, away, hear, plain};
 use baton_core::log::{Offset, Partition};
 use baton_core::time::Timestamp;
 use baton_runtime::ports::LogError;
@@ -109,7 +109,7 @@ fn ask_for_a_while(
 ) -> Result<Offsets, KafkaError> {
     client.context().stay_logged_in(client.client());
     // Its errors wait to be heard, and come in the answer too.
-    while client.poll(Duration::ZERO).is_some() {}
+    hear(client);
     let until = Instant::now() + USELESS_FOR;
     loop {
         match ask_once(client, topic, partitions, place) {
@@ -157,4 +157,33 @@ fn is_changing(error: &KafkaError) -> bool {
 /// A partition as librdkafka counts it.
 pub fn number(partition: Partition) -> i32 {
     i32::try_from(partition).expect("a topic has far fewer partitions than 2^31")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::mocking::MockCluster;
+
+    /// What the brokers say does not matter here, but that it changes.
+    #[test]
+    fn a_client_that_is_of_no_use_is_replaced_until_there_is_an_answer() {
+        let brokers = MockCluster::new(1).unwrap();
+        let options = Options { brokers: brokers.bootstrap_servers(), ..Options::default() };
+        let asker = Arc::new(Asker::new(&options, options.heard()).unwrap());
+        let first = asker.client();
+        let asking = std::thread::spawn({
+            let asker = asker.clone();
+            move || asker.ends("late", &[0, 1])
+        });
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Arc::ptr_eq(&first, &asker.client()) {
+            assert!(Instant::now() < deadline, "it is never replaced");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        brokers.create_topic("late", 2, 1).unwrap();
+        assert_eq!(asking.join().unwrap().unwrap(), Offsets::from([(0, 0), (1, 0)]));
+        let useful = asker.client();
+        assert_eq!(asker.beginnings("late", &[1]).unwrap(), Offsets::from([(1, 0)]));
+        assert!(Arc::ptr_eq(&useful, &asker.client()), "one that answers stays");
+    }
 }

@@ -1,7 +1,7 @@
 //! The topics on Kafka: their names, how they are made, and what of a topic that is there would break a promise.
 
 use crate::config::{ANSWERED_WITHIN, MAX_RECORD, NewTopics, Options};
-use crate::errors::{Heard, OpenError, is_final};
+use crate::errors::{Heard, OpenError, hear, is_final};
 use crate::offsets::Asker;
 use baton_core::log::Topic;
 use rdkafka::admin::{
@@ -90,7 +90,7 @@ impl Cluster {
                 match asker.client().fetch_metadata(None, ANSWERED_WITHIN / 5) {
                     Ok(metadata) => return Ok(metadata),
                     Err(error) => {
-                        while asker.client().poll(Duration::ZERO).is_some() {}
+                        hear(&asker.client());
                         let told = heard.last().is_some_and(|(code, _)| is_final(code));
                         if told || Instant::now() >= until {
                             return Err(error);
@@ -212,13 +212,12 @@ impl Cluster {
             let of = |error: &KafkaError| OpenError::of(doing, error, &self.heard, &options.brokers);
             for answer in self.admin.describe_configs(&asked, &wait).await.map_err(|error| of(&error))? {
                 let answer = answer.map_err(|code| of(&KafkaError::AdminOp(code)))?;
-                if answer.entries.is_empty() {
-                    tracing::warn!(
-                        topic = ?answer.specifier,
-                        "Kafka does not show the settings of a topic, so they could not be checked: grant DescribeConfigs"
-                    );
-                }
                 if let OwnedResourceSpecifier::Topic(name) = &answer.specifier {
+                    // The crate drops the refusal, and each topic has settings.
+                    if answer.entries.is_empty() {
+                        let why = "its settings are not shown, and could not be checked".into();
+                        return Err(OpenError::NotAllowed { doing: format!("DescribeConfigs on {name}"), why });
+                    }
                     settings.insert(name.clone(), answer);
                 }
             }

@@ -16,6 +16,7 @@ use baton_core::log::{Batch, Delivered, Topic, Values};
 use baton_core::presence::Identity;
 use baton_core::problem::Problem;
 use baton_core::record::{ControlRecord, ControlSignal, TaskRecord};
+use baton_core::run::StopWish;
 use baton_core::submit::read_submission;
 use baton_core::time::Timestamp;
 use baton_core::types::TaskTypes;
@@ -200,14 +201,15 @@ impl<L: Log, W: World> Api<L, W> {
     }
 
     /// Asks for a task's end: the STOP is on the log, synced, when this returns.
-    pub async fn stop(&self, id: &TaskId, by: Option<String>) -> Result<(), Problem> {
-        let admission = self.shared.hub().admit_stop(id)?;
+    pub async fn stop(&self, id: &TaskId, wish: StopWish) -> Result<(), Problem> {
+        let admission = self.shared.hub().admit_stop(id, wish.force)?;
         if admission == StopAdmission::Append {
             let at = Some(self.shared.clock.world().wall());
-            let record = ControlRecord { task_id: id.clone(), signal: ControlSignal::Stop, at, by };
+            let StopWish { force, by } = wish;
+            let record = ControlRecord { task_id: id.clone(), signal: ControlSignal::Stop, force, at, by };
             let appended = self.append(Topic::Control, id.clone(), record.write()).await?;
             self.shared.handle(Input::Records(appended));
-            tracing::info!(task = %id, "STOP accepted");
+            tracing::info!(task = %id, force, "STOP accepted");
         }
         Ok(())
     }

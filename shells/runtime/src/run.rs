@@ -40,7 +40,7 @@ pub(crate) async fn run<L: Log, A: Agents, P: Projects, W: World>(
     mut inputs: mpsc::Receiver<Input>,
 ) -> Ending {
     let task_id = spec.task_id.clone();
-    let mut run = Run::new(spec);
+    let mut run = Run::new(spec, ports.clock.now());
     let mut fetching: Pending<Result<_, ProjectError>> = None;
     let mut spawning: Pending<Result<A::Process, String>> = None;
     let mut appending: Pending<Result<(), LogError>> = None;
@@ -56,7 +56,7 @@ pub(crate) async fn run<L: Log, A: Agents, P: Projects, W: World>(
                 }
                 Effect::Spawn(spawn) => {
                     let agents = ports.agents.clone();
-                    spawning = Some(Box::pin(async move { agents.spawn(spawn).await }));
+                    spawning = Some(Box::pin(async move { agents.spawn(*spawn).await }));
                 }
                 Effect::Signal(signal) => {
                     if let Some(process) = &mut process {
@@ -102,7 +102,7 @@ pub(crate) async fn run<L: Log, A: Agents, P: Projects, W: World>(
             },
             input = next_event(&mut process), if run.wants_output() => input,
         };
-        if is(Mutant::StopAwaitsLine) && matches!(input, Input::Stop) && process.is_some() {
+        if is(Mutant::StopAwaitsLine) && matches!(input, Input::Stop(_)) && process.is_some() {
             run.handle(next_event(&mut process).await, ports.clock.now());
         }
         run.handle(input, ports.clock.now());

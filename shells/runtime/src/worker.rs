@@ -78,9 +78,17 @@ pub async fn run<L: Log, A: Agents, P: Projects, W: World>(
     mut shutdown: watch::Receiver<Shutdown>,
 ) -> Result<(), LogError> {
     let from = TailFrom::Time(world.wall().minus(membership.retention));
-    let mut control = until_there(|| log.tail(Topic::Control, from)).await?;
     let Membership { group, name, lookback, .. } = &membership;
-    let mut member = until_there(|| log.join(group, name, *lookback)).await?;
+    let begin = async {
+        let control = until_there(|| log.tail(Topic::Control, from)).await?;
+        Ok::<_, LogError>((control, until_there(|| log.join(group, name, *lookback)).await?))
+    };
+    let (mut control, mut member) = tokio::select! {
+        biased;
+        // Nothing is held yet.
+        _ = shutdown.wait_for(|told| *told > Shutdown::No) => return Ok(()),
+        joined = begin => joined?,
+    };
     let (answers, mut answered) = mpsc::channel(ANSWERS);
     let clock = Clock::new(world);
     let steps = member.steps();
@@ -212,7 +220,7 @@ impl<L: Log, S: Steps, A: Agents, P: Projects, W: World> Hands<L, S, A, P, W> {
     async fn carry_out(&mut self, effect: Effect, member: &mut impl Member) {
         match effect {
             Effect::Step(step) => self.step(step),
-            Effect::Start(run, spec) => self.start(run, spec),
+            Effect::Start(run, spec) => self.start(run, *spec),
             Effect::Tell(run, input) => {
                 if let Some(told) = self.runs.get(&run) {
                     // A run that is over hears nothing more, and needs nothing more.
@@ -238,6 +246,7 @@ impl<L: Log, S: Steps, A: Agents, P: Projects, W: World> Hands<L, S, A, P, W> {
                 partition = report.partition,
                 outcome = report.kind.name(),
                 exit = report.exit.map(tracing::field::display),
+                cause = ?report.cause,
                 "ended"
             ),
             Effect::CatchUp | Effect::Leave => {} // the loop's own

@@ -8,6 +8,7 @@ use baton_core::log::{Batch, Delivered, Offset, Partition, Topic};
 use baton_core::problem::Problem;
 use baton_core::process::{Exit, ExitStatus, Signal, Spawn};
 use baton_core::project::Project;
+use baton_core::run::StopWish;
 use baton_core::types::TaskTypes;
 use baton_core::worker::WorkerConfig;
 use baton_runtime::api::Api;
@@ -131,7 +132,7 @@ async fn a_task_may_have_any_timeout() {
     log.append(vec![batch], Durability::Synced).await.unwrap();
     until(|| agents.live.load(SeqCst) == 1).await;
     api.until(&id, "running").await;
-    api.0.stop(&id, None).await.unwrap();
+    api.0.stop(&id, StopWish::default()).await.unwrap();
     api.until(&id, "stopped").await;
 }
 
@@ -170,6 +171,8 @@ async fn a_keyed_post_is_known_again_when_it_comes_back_from_the_log() {
 #[derive(Clone)]
 struct Without {
     topic: Topic,
+    /// It is not even found.
+    absent: bool,
     log: MemoryLog,
     broken: watch::Receiver<bool>,
 }
@@ -204,6 +207,9 @@ impl Log for Without {
     }
 
     async fn tail(&self, topic: Topic, from: TailFrom) -> Result<MaybeTail, LogError> {
+        if self.absent && topic == self.topic {
+            return Err(LogError::Unavailable("no broker".into()));
+        }
         let broken = (topic == self.topic).then(|| self.broken.clone());
         Ok(MaybeTail { tail: self.log.tail(topic, from).await?, broken })
     }
@@ -228,7 +234,7 @@ impl Log for Without {
 async fn stops_that_can_not_be_read_hold_no_task_up() {
     let log = MemoryLog::in_world(1, SystemWorld);
     let (break_it, broken) = watch::channel(false);
-    let _worker = work(Without { topic: Topic::Control, log: log.clone(), broken }, &Counted::default());
+    let _worker = work(Without { topic: Topic::Control, absent: false, log: log.clone(), broken }, &Counted::default());
     let api = Served::of(&log, TaskTypes::default()).await;
     let id = api.submit().await;
     api.until(&id, "done").await;
@@ -244,10 +250,24 @@ async fn stops_that_can_not_be_read_hold_no_task_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_waits_for_its_log_goes_when_it_is_told_to() {
+    for how in [Shutdown::Drain, Shutdown::Now] {
+        let (_keep, broken) = watch::channel(false);
+        let log = Without { topic: Topic::Control, absent: true, log: MemoryLog::in_world(1, SystemWorld), broken };
+        let (tell, worker) = work(log, &Counted::default());
+        // By now it has asked a few times in vain.
+        sleep(Duration::from_secs(2)).await;
+        assert!(!worker.is_finished());
+        tell.send_replace(how);
+        worker.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn dead_letters_that_can_not_be_read_hold_nobody_up_who_does_not_ask_for_one() {
     let log = MemoryLog::in_world(1, SystemWorld);
     let (mend_it, broken) = watch::channel(true);
-    let log = Without { topic: Topic::DeadLetters, log, broken };
+    let log = Without { topic: Topic::DeadLetters, absent: false, log, broken };
     let types = TaskTypes::default();
     // What it was asked the agent does not know: a foreign producer's.
     let id: TaskId = "abc".parse().unwrap();

@@ -42,6 +42,21 @@ test("the smallest step away from the end lets go of it, and nothing moves again
   expect(show.scroll.takeMove()).toBe(110 * ROW);
 });
 
+test("a view that grows or shrinks goes on following the end, and scrolling by the browser is not the reader's", () => {
+  const show = showing(100);
+  show.resize(8 * ROW);
+  show.update(100, []);
+  expect([show.follow, show.scroll.scrolled]).toEqual([true, 92 * ROW]);
+  // The browser had to scroll up by two rows, and says so before it tells the new size.
+  expect(show.onScroll(90 * ROW, 10 * ROW)).toBe(false);
+  show.resize(10 * ROW);
+  show.update(110, []);
+  expect([show.follow, show.top]).toEqual([true, 100]);
+  show.setFollow(false);
+  show.resize(8 * ROW);
+  expect(show.scroll.scrolled).toBe(100 * ROW);
+});
+
 test("a position is gone to as soon as it can be, and not if it is on show", () => {
   const show = new Show();
   show.view = 9 * ROW;

@@ -25,7 +25,7 @@ impl Oracle {
         }
         task.begun = attempt;
         self.expect_booked(id, Booked::Begun(attempt));
-        Ok(())
+        self.begins_in_time(id, attempt)
     }
 
     /// For every task that is not over, a new ledger counts the attempts whose `started` is durable: those, and no others.
@@ -61,6 +61,10 @@ impl Oracle {
             if tries.begun < task.begun {
                 return wrong(8, format!("{} `started` updates are durable: attempts are forgotten", task.begun));
             }
+            if tries.failed != task.times.failed {
+                let what = format!("{} of them failed, where {} are known to", tries.failed, task.times.failed);
+                return wrong(8, what);
+            }
             if tries.returned < task.returned {
                 return wrong(8, format!("{} were handed back before", task.returned));
             }
@@ -80,7 +84,7 @@ impl Oracle {
             let what = format!("{spawned}, and its `started` is not durable: watchers were not told of it");
             return Err(Violation::of(5, what).on(id));
         }
-        let Tries { begun, returned } = self.tries_of(task.places[0]);
+        let Tries { begun, returned, .. } = self.tries_of(task.places[0]);
         if begun < attempt {
             let what = format!("{spawned}, and the durable ledger counts {begun} begun attempts");
             return Err(Violation::of(8, what).on(id).in_partition(task.places[0].0));

@@ -6,7 +6,6 @@ use crate::event::Short;
 use baton_core::id::TaskId;
 use baton_core::ledger::{Ledger, MAX_METADATA};
 use baton_core::log::{Offset, Partition};
-use baton_core::process::ExitStatus;
 use baton_core::record::Kind;
 use std::time::Duration;
 
@@ -79,6 +78,7 @@ impl Oracle {
         };
         match pending.what {
             Booked::Begun(attempt) => of(&|o| ledger.has_ended(o) || ledger.tries(o).begun >= attempt),
+            Booked::Failed(failed) => of(&|o| ledger.has_ended(o) || ledger.tries(o).failed >= failed),
             Booked::Ended => of(&|o| ledger.has_ended(o)),
             Booked::Buried => {
                 of(&|o| ledger.has_ended(o)) && task.end.as_ref().is_some_and(|end| end.kind == Kind::Failed)
@@ -91,6 +91,7 @@ impl Oracle {
         let Some(late) = self.pending.iter().find(|p| p.at.saturating_add(TOGETHER) < now) else { return Ok(()) };
         let (guarantee, what) = match late.what {
             Booked::Begun(attempt) => (8, format!("the `started` of attempt {attempt} of task {}", Short(&late.task))),
+            Booked::Failed(_) => (8, format!("the promise of another attempt of task {}", Short(&late.task))),
             Booked::Ended => (2, format!("the terminal update of task {}", Short(&late.task))),
             Booked::Buried => (2, format!("the dead letter of task {}", Short(&late.task))),
         };
@@ -106,7 +107,7 @@ impl Oracle {
         let task = &self.tasks[id];
         let Some(end) = task.end.as_ref().filter(|end| end.kind == Kind::Done) else { return Ok(()) };
         let gone = task.processes.get(&end.attempt).and_then(|process| process.gone.as_ref());
-        if gone.is_some_and(|gone| gone.status == ExitStatus::Code(0)) {
+        if gone.is_some_and(|gone| task.limits.is_done(gone.status)) {
             return Ok(());
         }
         let seen = match (task.processes.get(&end.attempt), gone) {

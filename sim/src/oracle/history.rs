@@ -3,6 +3,7 @@
 use baton_core::id::{TaskId, UpdateId};
 use baton_core::log::{Offset, Partition};
 use baton_core::record::{Kind, ProgressRecord};
+use baton_core::time::Timestamp;
 use std::time::Duration;
 
 /// A record of `task-progress`.
@@ -13,6 +14,8 @@ pub(super) struct Said {
     pub seq: Option<u64>,
     pub kind: Kind,
     pub text: String,
+    pub at: Option<Timestamp>,
+    pub next_at: Option<Timestamp>,
 }
 
 impl Said {
@@ -25,6 +28,8 @@ impl Said {
             attempt: record.attempt,
             seq: record.seq,
             kind: record.kind.unwrap_or(Kind::Line),
+            at: record.at,
+            next_at: record.next_at,
             text: record.update.into_owned(),
             task,
         })

@@ -65,6 +65,8 @@ pub(super) struct Pending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Booked {
     Begun(u32),
+    /// So many attempts failed that are followed by others.
+    Failed(u32),
     Ended,
     Buried,
 }
@@ -112,8 +114,11 @@ impl Oracle {
             book.open.insert(offset, Job::Unreadable);
             return Ok(What::Other);
         };
-        let id = task.task_id;
+        let id = task.task_id.clone();
         book.open.insert(offset, Job::Task(id.clone()));
+        if self.task(&id).places.is_empty() {
+            self.note_limits(&id, &task);
+        }
         let known = self.task(&id);
         if known.places.is_empty() {
             known.max_attempts = task.max_attempts;
@@ -124,8 +129,11 @@ impl Oracle {
 
     fn on_update(&mut self, record: &Logged) -> Result<What, Violation> {
         let Some(said) = Said::read(&record.key, &record.value) else { return Ok(What::Other) };
+        self.note_times(&said);
         if said.kind == Kind::Started {
             self.on_begun(&said)?;
+        } else if said.kind == Kind::Retrying {
+            self.on_retrying(&said)?;
         } else if said.kind.is_terminal() {
             self.on_terminal(&said)?;
         }
@@ -177,6 +185,7 @@ impl Oracle {
         task.end = Some(End { kind: said.kind, attempt, text: said.text.clone(), when: now });
         self.expect_booked(id, Booked::Ended);
         self.gave_up_in_time(id, &said.text)?;
+        self.ended_by_policy(said)?;
         self.nothing_is_left_after_the_end(id)?;
         self.ended_as_it_ran(id)?;
         self.ended_as_stopped(id)

@@ -8,6 +8,7 @@ mod attempts;
 mod commits;
 mod history;
 mod log;
+mod policies;
 mod processes;
 mod stops;
 mod watchers;
@@ -149,6 +150,8 @@ struct Task {
     heard: BTreeMap<u8, Moment>,
     /// By attempt.
     processes: BTreeMap<u32, Process>,
+    limits: policies::Limits,
+    times: policies::Times,
     history: History,
 }
 
@@ -200,8 +203,8 @@ pub struct Oracle {
     claims: stops::Claims,
     /// When each life of each API replica began.
     apis: BTreeMap<u8, Vec<Duration>>,
-    /// Stopped processes: when each must be gone.
-    due: BTreeSet<(Duration, TaskId, u32)>,
+    /// Processes that are to end: by when each must be gone, and for how long before that nothing may be wrong anywhere.
+    due: BTreeSet<(Duration, TaskId, u32, Duration)>,
     /// Something was wrong somewhere, and not everything has been put right.
     disturbed: bool,
     /// Since when nothing is wrong.
@@ -229,7 +232,7 @@ impl Oracle {
             Event::Durable(record) => self.on_durable(record),
             Event::Visible(record) => self.on_visible(record),
             Event::Ledger { partition, offset, metadata } => self.on_ledger(*partition, *offset, metadata),
-            Event::Heard(id) => self.on_heard(number(entry.node), id),
+            Event::Heard { task, force } => self.on_heard(number(entry.node), task, *force),
             Event::Spawned(id, attempt) => self.on_spawned(number(entry.node), id, *attempt),
             Event::Memory { of, bytes, limit } => within_limit(entry.node, of, *bytes, *limit),
             fact => {

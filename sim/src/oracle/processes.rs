@@ -116,6 +116,7 @@ impl Oracle {
         }
         self.machines.live.insert(id.clone(), Live { machine, attempt });
         self.is_due(machine, id);
+        self.total_is_due(id, attempt);
         Ok(())
     }
 

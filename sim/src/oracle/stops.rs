@@ -17,7 +17,10 @@ use std::time::Duration;
 /// How long a decision takes to be durable where nothing is wrong.
 const COMMITTED_WITHIN: Duration = Duration::from_secs(2);
 /// How long a process may outlive its grace where nothing is wrong.
-const KILLED_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const KILLED_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a process may live on that has no grace, where nothing is wrong.
+const FORCED_WITHIN: Duration = Duration::from_millis(2_200);
 
 /// Who claimed what.
 #[derive(Debug, Default)]
@@ -47,7 +50,7 @@ impl Oracle {
         }
     }
 
-    pub(super) fn on_heard(&mut self, worker: u8, id: &TaskId) -> Verdict {
+    pub(super) fn on_heard(&mut self, worker: u8, id: &TaskId, force: bool) -> Verdict {
         let now = self.now;
         let task = self.task(id);
         if task.stop.is_none() {
@@ -56,6 +59,9 @@ impl Oracle {
         }
         task.heard.entry(worker).or_insert(now);
         self.is_due(worker, id);
+        if let Some(live) = self.machines.live(id).filter(|live| force && live.machine == worker) {
+            self.due.insert((now.at + FORCED_WITHIN, id.clone(), live.attempt, FORCED_WITHIN));
+        }
         Ok(())
     }
 
@@ -63,7 +69,8 @@ impl Oracle {
     pub(super) fn is_due(&mut self, machine: u8, id: &TaskId) {
         let heard = self.tasks.get(id).is_some_and(|task| task.heard.contains_key(&machine));
         if let Some(live) = self.machines.live(id).filter(|live| heard && live.machine == machine) {
-            self.due.insert((self.now.at + self.config.grace + KILLED_WITHIN, id.clone(), live.attempt));
+            let span = self.config.grace + KILLED_WITHIN;
+            self.due.insert((self.now.at + span, id.clone(), live.attempt, span));
         }
     }
 
@@ -173,16 +180,16 @@ impl Oracle {
 
     /// Where nothing is wrong, a stopped process is gone soon after its grace, however silent it is.
     pub(super) fn stopped_in_time(&mut self) -> Verdict {
-        while let Some((by, id, attempt)) = self.due.pop_first() {
+        while let Some((by, id, attempt, span)) = self.due.pop_first() {
             if by >= self.now.at {
-                self.due.insert((by, id, attempt));
+                self.due.insert((by, id, attempt, span));
                 break;
             }
             let lives = self.machines.live(&id).is_some_and(|live| live.attempt == attempt);
-            let span = self.config.grace + KILLED_WITHIN;
             if lives && self.calm_for().is_some_and(|calm| calm > span) {
                 let what = format!(
-                    "the worker of task {} heard of its STOP at {:?}, and its process still lives {span:?} later",
+                    "the process of task {} was to end at {:?}, as its worker had heard of a STOP or as its time was over, and \
+                     still lives {span:?} later",
                     Short(&id),
                     by.saturating_sub(span)
                 );

@@ -21,7 +21,7 @@ pub fn label(event: &Event) -> String {
         Event::Durable(record) | Event::Visible(record) => label_of(record),
         Event::Truncated(topic, partition, offset) => format!("{topic}[{partition}] from {offset}"),
         Event::Ledger { partition, offset, .. } => format!("ledger {partition} at {offset}"),
-        Event::Heard(id) => format!("hears STOP {}", Short(id)),
+        Event::Heard { task: id, .. } => format!("hears STOP {}", Short(id)),
         Event::Claimed(partition, epoch) => format!("claims {partition} (epoch {epoch})"),
         Event::Unclaimed(partition) => format!("loses {partition}"),
         Event::Spawned(id, attempt) => format!("{} #{attempt}", Short(id)),

@@ -222,7 +222,7 @@ impl Layout {
                 }
             }
             Event::Durable(record) => self.relate_record(record, mark, open),
-            Event::Heard(id) => {
+            Event::Heard { task: id, .. } => {
                 self.edge(open.stop_records.get(id).copied(), mark, "stop");
                 open.heard.insert((id.clone(), number(entry.node)), mark);
             }
@@ -325,7 +325,7 @@ fn lanes(story: &Story) -> Vec<Node> {
 fn class_of(event: &Event) -> Option<&'static str> {
     Some(match event {
         Event::Submitting { .. } | Event::Submitted { .. } => "post",
-        Event::Stopping(_) | Event::StopAnswered(..) | Event::Heard(_) => "stop",
+        Event::Stopping(_) | Event::StopAnswered(..) | Event::Heard { .. } => "stop",
         Event::Watching { .. } | Event::Denied { .. } | Event::Unwatched { .. } => "watch",
         Event::Frame { .. } => "frame",
         Event::Durable(record) => match record.topic {

@@ -74,8 +74,13 @@ impl Teller {
             }
             "control" => {
                 let id = word();
-                let record =
-                    ControlRecord { task_id: id.parse().unwrap(), signal: ControlSignal::Stop, at: None, by: None };
+                let record = ControlRecord {
+                    task_id: id.parse().unwrap(),
+                    signal: ControlSignal::Stop,
+                    force: false,
+                    at: None,
+                    by: None,
+                };
                 (Topic::Control, id.to_owned(), record.write())
             }
             "letter" => {
@@ -105,6 +110,10 @@ fn task(id: &str, max_attempts: Option<u32>) -> TaskRecord {
         params: serde_json::Map::default(),
         submitted_at: None,
         timeout_s: None,
+        queue_timeout_s: None,
+        silence_timeout_s: None,
+        total_timeout_s: None,
+        grace_s: None,
         max_attempts,
         idempotency_key: None,
         redriven_from: None,
@@ -132,7 +141,9 @@ fn letter(of: &str) -> DeadLetter {
         task_id,
         reason: format!("{of} can't be read"),
         attempts: 1,
+        tally: None,
         last_lines: Vec::new(),
+        earlier: Vec::new(),
         at: Timestamp::default(),
     }
 }
@@ -162,7 +173,7 @@ fn event(words: &str) -> Event {
         "closed" => Event::Unwatched { watcher: number(1), code: parts[2].parse().unwrap() },
         "truncated" => Event::Truncated(Topic::Progress, 0, parts[1].parse().unwrap()),
         "ledger" => ledger(&parts),
-        "heard" => Event::Heard(task(1)),
+        "heard" => Event::Heard { task: task(1), force: parts.get(2) == Some(&"force") },
         "claimed" => Event::Claimed(number(1), 1),
         "files-made" => Event::FilesMade(task(1), number(2)),
         "files-removed" => Event::FilesRemoved(task(1), number(2)),
@@ -200,7 +211,7 @@ fn ledger(parts: &[&str]) -> Event {
         let (offset, counts) = entry.split_once(':').unwrap();
         let (begun, returned) = counts.split_once('/').unwrap_or((counts, "0"));
         let offset = offset.parse().unwrap();
-        (0..begun.parse().unwrap()).for_each(|_| _ = ledger.begin(offset));
+        (0..begun.parse().unwrap()).for_each(|_| _ = ledger.begin(offset, None));
         (0..returned.parse().unwrap()).for_each(|_| ledger.hand_back(offset));
     }
     for offset in after("ended").unwrap_or_default() {

@@ -2,13 +2,14 @@
 //! and beside it what the machine does without Baton, taken in the same run.
 //!
 //! `measure [NAME...]` runs the measures whose names begin so; all of them without a name. `BATON_BIN` names the binary,
-//! `target/release/baton` unless it does. Where `BATON_TEST_KAFKA` names a Kafka, everything is measured on that. It ends every process
-//! that it has begun.
+//! `target/release/baton` unless it does. Where `BATON_TEST_KAFKA` names a Kafka, everything is measured on that, and what only
+//! Kafka has beside it. It ends every process that it has begun.
 
 mod agent;
 mod bare;
 mod clients;
 mod fan_out;
+mod on_kafka;
 mod server;
 mod stats;
 mod tasks;
@@ -22,7 +23,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 type Measure = fn() -> Result<Vec<Row>>;
 
-const MEASURES: [(&str, Measure); 9] = [
+const MEASURES: [(&str, Measure); 11] = [
     ("start", tasks::start_up),
     ("dispatch", tasks::dispatch),
     ("post", tasks::posts),
@@ -32,6 +33,8 @@ const MEASURES: [(&str, Measure); 9] = [
     ("replay", volume::replay),
     ("fan-out", fan_out::fan_out),
     ("memory", volume::memory),
+    ("retained", on_kafka::retained),
+    ("redelivery", on_kafka::redelivery),
 ];
 
 fn main() -> ExitCode {

@@ -15,8 +15,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long it may take to be ready, and to end.
+/// How long a task may take, and the end of a process.
 const WITHIN: Duration = Duration::from_secs(20);
+/// How long a server may take to be ready: it may have much to read.
+const READY_WITHIN: Duration = Duration::from_mins(2);
 
 /// A process that is ended with the value.
 pub struct Owned(pub Child);
@@ -27,6 +29,15 @@ impl Owned {
             // It may have ended.
             let _ = kill_process(pid, signal);
         }
+    }
+}
+
+impl Owned {
+    /// SIGKILL: it can tell nobody.
+    pub fn kill(&mut self) -> Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
     }
 }
 
@@ -52,8 +63,8 @@ pub struct Baton {
     /// The API, or all of it.
     process: Owned,
     /// On Kafka the worker is a process of its own.
-    _worker: Option<Owned>,
-    dir: TempDir,
+    worker: Option<Owned>,
+    services: Services,
     pub address: SocketAddr,
     /// From the spawn to the first 200 of `/readyz`.
     pub ready_after: Duration,
@@ -67,48 +78,16 @@ impl Baton {
 
     /// With flags for whatever serves the API, and for whatever runs the agents.
     pub fn start_with(flags: &[&str], of_worker: &[&str]) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        let path = |name: &str| dir.path().join(name);
-        let own = std::env::current_exe()?;
-        fs::write(path("types.toml"), agent::types(&own.to_string_lossy()))?;
-        fs::write(path("projects.json"), r#"{"default": {}}"#)?;
-        let command = |word: &str, log: &str| -> Result<Command> {
-            let mut command = Command::new(binary()?);
-            command.arg(word).arg("--types").arg(path("types.toml"));
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(path(log))?);
-            Ok(command)
-        };
-        let for_agents = |command: &mut Command| {
-            command.args(["--agent", "true", "--grace", "1s", "--projects"]).arg(path("projects.json")).args(of_worker);
-        };
+        let services = Services::new()?;
         let begun = Instant::now();
-        let (process, worker) = if let Some(kafka) = kafka() {
-            let prefix = format!("measure-{}.", dir.path().file_name().unwrap_or_default().to_string_lossy());
-            let on_kafka = ["--kafka", &kafka, "--topic-prefix", &prefix];
-            let mut worker = command("worker", "worker-log")?;
-            worker.args(on_kafka).arg("--runs").arg(path("runs"));
-            for_agents(&mut worker);
-            let worker = Owned(worker.spawn()?);
-            let mut api = command("api", "log")?;
-            api.args(on_kafka).args(["--listen", "127.0.0.1:0"]).args(flags);
-            (Owned(api.spawn()?), Some(worker))
+        let (worker, mut serving) = if let Some(kafka) = kafka() {
+            (Some(Owned(services.worker(&kafka, FIRST, of_worker)?.spawn()?)), services.api(&kafka, FIRST, flags)?)
         } else {
-            let mut dev = command("dev", "log")?;
-            dev.args(["--listen", "127.0.0.1:0", "--data"]).arg(path("data")).args(flags);
-            for_agents(&mut dev);
-            (Owned(dev.spawn()?), None)
+            (None, services.dev(flags, of_worker)?)
         };
-        let address = bound(&path("log"), begun)?;
-        let mut ready_after = begun.elapsed();
-        while !is_ready(address) {
-            if ready_after > WITHIN {
-                return Err("baton is not ready".into());
-            }
-            sleep(Duration::from_micros(500));
-            ready_after = begun.elapsed();
-        }
-        ready_after = begun.elapsed();
-        let baton = Self { process, _worker: worker, dir, address, ready_after };
+        let process = Owned(serving.spawn()?);
+        let (address, ready_after) = services.until_ready(FIRST, begun)?;
+        let baton = Self { process, worker, services, address, ready_after };
         if kafka().is_some() {
             // It has joined its group once it has run something.
             let id = baton.submit("hello", &serde_json::json!({}))?;
@@ -117,9 +96,45 @@ impl Baton {
         Ok(baton)
     }
 
+    /// Another replica of the API on the same Kafka, and how long it took until it was ready.
+    pub fn replica(&self) -> Result<(Owned, Duration)> {
+        let name = "replica";
+        let mut replica = self.services.api(&kafka().ok_or("only on Kafka")?, name, &[])?;
+        let begun = Instant::now();
+        let replica = Owned(replica.spawn()?);
+        Ok((replica, self.services.until_ready(name, begun)?.1))
+    }
+
+    /// A worker beside the first, that has partitions; or, under its name, in place of one that is dead.
+    pub fn another_worker(&self, name: &str, flags: &[&str]) -> Result<Owned> {
+        Ok(Owned(self.services.worker(&kafka().ok_or("only on Kafka")?, name, flags)?.spawn()?))
+    }
+
+    /// Waits until a worker has a partition: its log says so.
+    pub fn until_it_works(&self, name: &str) -> Result<()> {
+        let begun = Instant::now();
+        while !fs::read_to_string(self.file(&format!("worker-{name}")))?.contains("\"claimed\"") {
+            if begun.elapsed() > WITHIN {
+                return Err(format!("the worker {name} gets no partition").into());
+            }
+            sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Whether something runs at the worker of this name.
+    pub fn runs_at(&self, name: &str) -> Result<bool> {
+        Ok(fs::read_dir(self.file(&format!("runs-{name}")).join("runs"))?.next().is_some())
+    }
+
+    /// The first worker, to be killed or to be put in the place of one that was. Only on Kafka.
+    pub fn first_worker(&mut self) -> Result<&mut Owned> {
+        self.worker.as_mut().ok_or_else(|| "only on Kafka".into())
+    }
+
     /// A file of the measure's own, gone with the directory.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.services.dir.path().join(name)
     }
 
     /// Submits a task, and gives its id.
@@ -170,6 +185,74 @@ impl Baton {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
+    }
+}
+
+/// The name of the worker and of the API that each Baton on Kafka has.
+pub const FIRST: &str = "first";
+
+/// The services of one Baton: their files, and how they are started.
+struct Services {
+    dir: TempDir,
+    prefix: String,
+}
+
+impl Services {
+    fn new() -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let own = std::env::current_exe()?;
+        fs::write(dir.path().join("types.toml"), agent::types(&own.to_string_lossy()))?;
+        fs::write(dir.path().join("projects.json"), r#"{"default": {}}"#)?;
+        let prefix = format!("measure-{}.", dir.path().file_name().unwrap_or_default().to_string_lossy());
+        Ok(Self { dir, prefix })
+    }
+
+    fn command(&self, word: &str, log: &str) -> Result<Command> {
+        let mut command = Command::new(binary()?);
+        command.arg(word).arg("--types").arg(self.dir.path().join("types.toml"));
+        let log = File::options().create(true).append(true).open(self.dir.path().join(log))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Ok(command)
+    }
+
+    fn for_agents(&self, command: &mut Command, flags: &[&str]) {
+        let projects = self.dir.path().join("projects.json");
+        command.args(["--agent", "true", "--grace", "1s", "--projects"]).arg(projects).args(flags);
+    }
+
+    fn dev(&self, flags: &[&str], of_worker: &[&str]) -> Result<Command> {
+        let mut dev = self.command("dev", FIRST)?;
+        dev.args(["--listen", "127.0.0.1:0", "--data"]).arg(self.dir.path().join("data")).args(flags);
+        self.for_agents(&mut dev, of_worker);
+        Ok(dev)
+    }
+
+    fn api(&self, kafka: &str, name: &str, flags: &[&str]) -> Result<Command> {
+        let mut api = self.command("api", name)?;
+        let on_kafka = ["--kafka", kafka, "--topic-prefix", &self.prefix];
+        api.args(on_kafka).args(["--listen", "127.0.0.1:0"]).args(flags);
+        Ok(api)
+    }
+
+    fn worker(&self, kafka: &str, name: &str, flags: &[&str]) -> Result<Command> {
+        let mut worker = self.command("worker", &format!("worker-{name}"))?;
+        let on_kafka = ["--kafka", kafka, "--topic-prefix", &self.prefix];
+        worker.args(on_kafka).arg("--runs").arg(self.dir.path().join(format!("runs-{name}")));
+        worker.args(["--log-level", "info,baton_runtime=debug"]);
+        self.for_agents(&mut worker, flags);
+        Ok(worker)
+    }
+
+    /// Waits for a server to be ready: where it listens, and how long that took.
+    fn until_ready(&self, log: &str, begun: Instant) -> Result<(SocketAddr, Duration)> {
+        let address = bound(&self.dir.path().join(log), begun)?;
+        while !is_ready(address) {
+            if begun.elapsed() > READY_WITHIN {
+                return Err("baton is not ready".into());
+            }
+            sleep(Duration::from_micros(500));
+        }
+        Ok((address, begun.elapsed()))
     }
 }
 

@@ -2,10 +2,12 @@
 
 use crate::agent;
 use crate::clients::{Frame, WebSocket};
-use crate::server::{Baton, target};
+use crate::on_kafka::bare_lines;
+use crate::server::{Baton, kafka, target};
 use crate::stats::{Row, Samples, median, milliseconds};
 use crate::{Result, fan_out};
 use serde_json::json;
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,18 +26,26 @@ pub fn lines() -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (buffer, name) in BUFFERS {
         let baton = Baton::start(&[])?;
-        let (mut rates, mut alone) = (Vec::new(), Vec::new());
+        let (mut rates, mut alone, mut bare) = (Vec::new(), Vec::new(), Vec::new());
         for n in 0..TRIES {
             alone.push(rate(LINES, agents_own_lines(buffer)?));
+            if kafka().is_some() {
+                bare.push(rate(LINES, bare_lines(LINES)?));
+            }
             let params = json!({"count": LINES.to_string(), "buffer": buffer.to_string()});
             let (watcher, mut http, request) = baton.watch_before(&format!("lines-{n}"), "lines", &params)?;
             let mut watcher = watcher.with_large_buffer();
             http.stream.write_all(&request)?;
             rates.push(rate(LINES, read_numbered(&mut watcher, LINES)?));
         }
-        let beside = format!("the agent alone {:.0}/s", median(alone));
+        let mut beside = format!("the agent alone {:.0}/s", median(alone));
+        let rate = median(rates);
+        if !bare.is_empty() {
+            let bare = median(bare);
+            write!(beside, "; a bare producer to a bare consumer {bare:.0}/s, ratio {:.2}", rate / bare)?;
+        }
         let what = format!("{LINES} lines of one task, {name}, median of {TRIES}");
-        rows.push(Row::at_least(what, median(rates), target(150_000.0, 120_000.0)).beside(beside));
+        rows.push(Row::at_least(what, rate, target(150_000.0, 120_000.0)).beside(beside));
     }
     Ok(rows)
 }

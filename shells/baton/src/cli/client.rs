@@ -70,6 +70,18 @@ pub struct Submit {
     /// How long one attempt may run, in seconds
     #[arg(long, value_name = "SECONDS")]
     pub timeout_s: Option<u64>,
+    /// How long the task may wait for its first attempt, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub queue_timeout_s: Option<u64>,
+    /// For how long the agent may write nothing, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub silence_timeout_s: Option<u64>,
+    /// How long all attempts may take together, with the waits between them, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub total_timeout_s: Option<u64>,
+    /// How long the agent has between SIGTERM and SIGKILL, in seconds, instead of the server's --grace
+    #[arg(long, value_name = "SECONDS")]
+    pub grace_s: Option<u64>,
     /// How many attempts the task has, instead of the server's --max-attempts
     #[arg(long, value_name = "N")]
     pub max_attempts: Option<u32>,
@@ -95,11 +107,15 @@ pub struct Watch {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 It returns when the stop is safely on the log: the task will end, and a task that waits is never begun. The agent \
-gets SIGTERM, and SIGKILL after the server's --grace. A task that has ended already gives exit code 1.")]
+gets SIGTERM, and SIGKILL when its grace is over; with --force SIGKILL at once, also after a stop without it. A task \
+that has ended already gives exit code 1.")]
 pub struct Stop {
     /// The task's id
     #[arg(value_name = "ID")]
     pub id: String,
+    /// Leave the agent no grace
+    #[arg(short, long)]
+    pub force: bool,
     #[command(flatten)]
     pub client: Client,
 }

@@ -61,6 +61,9 @@ pub struct Doctor {
     /// Settings of librdkafka from this file, a line each: key=value
     #[arg(long, value_name = "FILE", env = "BATON_KAFKA_CONFIG_FILE", hide_env = true, help_heading = "Kafka")]
     pub kafka_config_file: Option<PathBuf>,
+    /// The file with the token to log in with
+    #[arg(long, value_name = "FILE", env = "BATON_KAFKA_TOKEN_FILE", hide_env = true, help_heading = "Kafka")]
+    pub kafka_token_file: Option<PathBuf>,
     /// What stands before the name of every topic
     #[arg(long, value_name = "P", env = "BATON_TOPIC_PREFIX", hide_env = true, value_parser = name, help_heading = "Kafka")]
     pub topic_prefix: Option<String>,
@@ -76,6 +79,7 @@ impl Doctor {
             kafka: self.kafka.clone()?,
             kafka_config: self.kafka_config.clone(),
             kafka_config_file: self.kafka_config_file.clone(),
+            kafka_token_file: self.kafka_token_file.clone(),
             topic_prefix: self.topic_prefix.clone(),
             replication: None,
         })

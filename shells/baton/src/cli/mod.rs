@@ -11,12 +11,14 @@ mod dlq;
 mod doctor;
 mod groups;
 mod services;
+mod types;
 
 pub use client::{Client, Ls, Ready, Show, Stop, Submit, Watch};
 pub use dlq::{Dlq, DlqAction, DlqLs, DlqPurge, DlqRedrive, DlqShow, Filters, Which};
 pub use doctor::Doctor;
 pub use groups::{Access, Agent, Api, Isolation, Kafka, Log, Types, Work};
 pub use services::{ApiService, Dev, ProjectsService, Topics, TopicsAction, WorkerService};
+pub use types::{Types as TypesCommand, TypesAction};
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -124,6 +126,8 @@ pub enum Command {
     Topics(Box<Topics>),
     /// Look whether this machine has all that Baton needs, and say what to do about what it lacks
     Doctor(Box<Doctor>),
+    /// Check or show tables of task types
+    Types(types::Types),
     /// Ask once whether a server is ready
     Ready(Ready),
     /// Submit a task, and perhaps watch it

@@ -81,8 +81,9 @@ impl Server {
     }
 
     /// `DELETE /tasks/ID`.
-    pub async fn stop(&self, id: &str) -> Result<Value, Failure> {
-        self.answer(self.request(Method::DELETE, &["tasks", id])).await
+    pub async fn stop(&self, id: &str, force: bool) -> Result<Value, Failure> {
+        let request = self.request(Method::DELETE, &["tasks", id]);
+        self.answer(if force { request.query(&[("force", "true")]) } else { request }).await
     }
 
     /// `GET /dead-letters/ID`.

@@ -32,7 +32,14 @@ pub async fn submit(options: Submit) -> Result<ExitCode, Failure> {
     body.insert("type".into(), json!(options.kind));
     body.extend(command.map(|command| ("command".into(), json!(command))));
     body.insert("params".into(), Value::Object(params));
-    body.extend(options.timeout_s.map(|seconds| ("timeout_s".into(), json!(seconds))));
+    let times = [
+        ("timeout_s", options.timeout_s),
+        ("queue_timeout_s", options.queue_timeout_s),
+        ("silence_timeout_s", options.silence_timeout_s),
+        ("total_timeout_s", options.total_timeout_s),
+        ("grace_s", options.grace_s),
+    ];
+    body.extend(times.into_iter().filter_map(|(name, seconds)| Some((name.into(), json!(seconds?)))));
     body.extend(options.max_attempts.map(|attempts| ("max_attempts".into(), json!(attempts))));
     let accepted = server.submit(&Value::Object(body), options.idempotency_key.as_deref()).await?;
     let id = text(&accepted, "task_id").to_owned();
@@ -83,7 +90,7 @@ async fn watch_to_the_end(
 /// `baton stop`.
 pub async fn stop(options: Stop) -> Result<ExitCode, Failure> {
     let server = Server::new(&options.client)?;
-    let answer = server.stop(&options.id).await?;
+    let answer = server.stop(&options.id, options.force).await?;
     screen::say(&if options.client.json {
         answer.to_string()
     } else {

@@ -21,6 +21,10 @@ impl Printer {
 
     /// Prints one frame, for [`Self::flush`] to show. Whether anyone still reads.
     pub fn print(&mut self, frame: &Value) -> Result<bool, Failure> {
+        // What a line shows so far says nothing that the line does not.
+        if !self.json && super::text(frame, "kind") == "progress" {
+            return Ok(true);
+        }
         let line = self.line(frame);
         read_by(writeln!(self.out, "{line}"))
     }

@@ -6,7 +6,8 @@ use super::text;
 use baton_core::time::Timestamp;
 use baton_runtime::ports::World as _;
 use baton_runtime::world::SystemWorld;
-use serde_json::Value;
+use bytesize::ByteSize;
+use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
 use std::time::Duration;
@@ -176,6 +177,12 @@ fn page(task: &Value, now: Timestamp) -> String {
     for (name, value) in task.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
         match (timestamp(task, name).filter(|_| name.ends_with("_at")), value) {
             (Some(at), _) => line(name, &format!("{at} ({} ago)", short(now.since(at)))),
+            (None, Value::Object(ending)) if name == "ending" => line(name, &in_words(ending)),
+            (None, Value::Array(attempts)) if name == "attempts" => {
+                for (index, attempt) in attempts.iter().enumerate() {
+                    line(if index == 0 { name } else { "" }, &harmless(&attempt_in_words(attempt)));
+                }
+            }
             (None, Value::Object(values)) => {
                 for (index, (key, value)) in values.iter().enumerate() {
                     line(if index == 0 { name } else { "" }, &harmless(&format!("{key} = {value}")));
@@ -196,6 +203,42 @@ fn page(task: &Value, now: Timestamp) -> String {
     }
     page.truncate(page.trim_end().len());
     page
+}
+
+/// The account of an ending, in one line.
+fn in_words(ending: &Map<String, Value>) -> String {
+    let number = |name: &str| ending.get(name).and_then(Value::as_u64);
+    let time =
+        |name: &str, what: &str| number(name).map(|millis| format!("{what} {}", short(Duration::from_millis(millis))));
+    let cause = ending.get("cause").and_then(Value::as_str).unwrap_or("?");
+    let by = ending.get("by").and_then(Value::as_str).map(|by| format!("by {by}"));
+    let draining =
+        number("draining_ms").filter(|millis| *millis > 0).and_then(|_| time("draining_ms", "of that to end"));
+    let memory = number("peak_memory").map(|bytes| format!("at most {} of memory", ByteSize(bytes)));
+    let output = number("lines").zip(number("bytes"));
+    let output = output.map(|(lines, bytes)| format!("{lines} lines of {}", ByteSize(bytes)));
+    let parts = [
+        Some(cause.to_owned()),
+        by,
+        time("queued_ms", "waited"),
+        time("running_ms", "ran"),
+        draining,
+        time("cpu_ms", "CPU"),
+        memory,
+        output,
+    ];
+    harmless(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+/// An attempt, in one line.
+fn attempt_in_words(attempt: &Value) -> String {
+    let number = attempt["attempt"].as_u64().unwrap_or_default();
+    let outcome = attempt["outcome"].as_str().map(|outcome| outcome.replace('_', " "));
+    let lasted = timestamp(attempt, "started_at").zip(timestamp(attempt, "ended_at"));
+    let lasted = lasted.map(|(started, ended)| format!(" after {}", short(ended.since(started))));
+    let end = attempt["end"].as_str().map(|end| format!(": {end}"));
+    let outcome = outcome.unwrap_or_else(|| "begun".into());
+    format!("{number} {outcome}{}{}", lasted.unwrap_or_default(), end.unwrap_or_default())
 }
 
 fn timestamp(task: &Value, name: &str) -> Option<Timestamp> {

@@ -19,7 +19,7 @@ pub async fn run(options: ApiService) -> Result<ExitCode, Failure> {
     let create = !options.no_create_topics;
     let kafka = kafka::options(&options.kafka, &options.log, create, kafka::SESSION_TIMEOUT)?;
     let listening = listen_for_api(&options.access).await?;
-    let log = kafka::open(&kafka).await?;
+    let Some(log) = kafka::open(&kafka, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
     let address = listening.address;
     let mut api = ServedApi::start(log, listening, types, options.log.retention, &options.api, identity(Role::Api, ""));
     tracing::info!(%address, kafka = kafka.brokers, prefix = kafka.topic_prefix, "listening");

@@ -31,7 +31,7 @@ pub async fn run(options: WorkerService) -> Result<ExitCode, Failure> {
         .map_err(Failure::unreachable)?;
     agents.tell(&types);
     let health = listening.as_ref().map(|listening| tracing::field::display(listening.address));
-    let log = kafka::open(&kafka).await?;
+    let Some(log) = kafka::open(&kafka, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
     tracing::info!(
         health,
         kafka = kafka.brokers,

@@ -10,6 +10,7 @@ use crate::routes::Shell;
 use baton_core::hub::Format;
 use baton_core::id::{TaskId, UpdateId};
 use baton_core::problem::Problem;
+use baton_core::run::StopWish;
 use baton_runtime::api::Next;
 use baton_runtime::ports::{Log, LogError, World};
 use bytes::Bytes;
@@ -62,6 +63,8 @@ pub struct Session<L, W> {
     task: Option<TaskId>,
     /// A STOP on its way to the log, in a task of its own: it must get there even if the client leaves at once.
     stop: Option<JoinHandle<Result<(), Problem>>>,
+    /// Another one, without grace, is to follow it.
+    force_next: bool,
     tick: Pin<Box<Sleep>>,
     next_ping: Instant,
     unanswered: u32,
@@ -93,6 +96,7 @@ impl<L: Log, W: World> Session<L, W> {
             pong: None,
             task: None,
             stop: None,
+            force_next: false,
             tick: Box::pin(sleep(ping_every)),
             next_ping: Instant::now() + ping_every,
             unanswered: 0,
@@ -235,22 +239,24 @@ impl<L: Log, W: World> Session<L, W> {
         self.unanswered = 0;
         match message {
             Message::Ping(payload) => self.pong = Some(pong(&payload)),
-            Message::Text(text) if is_stop(&text) => self.ask_stop(),
-            // Clients of the plan know updates only: there is no frame that could tell them.
-            Message::Text(text) => {
-                tracing::debug!(task = ?self.task, bytes = text.len(), "a watcher said something unknown");
-            }
+            Message::Text(text) => match read_stop(&text) {
+                Some(force) if self.stop.is_none() => self.ask_stop(force),
+                // One that is on its way is as good as this one, unless this one wants more.
+                Some(force) => self.force_next |= force,
+                // Clients of the plan know updates only: there is no frame that could tell them.
+                None => tracing::debug!(task = ?self.task, bytes = text.len(), "a watcher said something unknown"),
+            },
             Message::Pong | Message::Close(_) => {}
         }
     }
 
-    fn ask_stop(&mut self) {
-        let (None, Some(id)) = (&self.stop, &self.task) else { return };
+    fn ask_stop(&mut self, force: bool) {
+        let Some(id) = &self.task else { return };
         let (api, id) = (self.shell.api.clone(), id.clone());
         self.stop = Some(tokio::spawn(async move {
             // Like its watcher, a STOP waits a little for a task that is not known yet.
             api.watch(&id, UpdateId::default()).await?;
-            api.stop(&id, None).await
+            api.stop(&id, StopWish { force, by: None }).await
         }));
     }
 
@@ -259,6 +265,10 @@ impl<L: Log, W: World> Session<L, W> {
         let answer = ready!(Pin::new(stop).poll(cx));
         self.stop = None;
         match answer {
+            Ok(Ok(())) if std::mem::take(&mut self.force_next) => {
+                self.ask_stop(true);
+                self.poll_stop(cx)
+            }
             Ok(Ok(())) => Poll::Pending,
             // It has ended meanwhile: its last update is on the way to the client.
             Ok(Err(problem)) if problem.status < 500 => {
@@ -367,9 +377,12 @@ impl<L: Log, W: World> Session<L, W> {
     }
 }
 
-fn is_stop(text: &str) -> bool {
+/// Whether a message is a STOP, and if so, whether without grace.
+fn read_stop(text: &str) -> Option<bool> {
     let text = text.trim();
-    text == "STOP"
-        || serde_json::from_str::<serde_json::Value>(text)
-            .is_ok_and(|message| message["signal"].as_str() == Some("STOP"))
+    if text == "STOP" {
+        return Some(false);
+    }
+    let message = serde_json::from_str::<serde_json::Value>(text).ok()?;
+    (message["signal"].as_str() == Some("STOP")).then(|| message["force"].as_bool().unwrap_or_default())
 }

@@ -19,6 +19,8 @@ async fn fail(served: &Served, name: &str, reason: &str) {
         unreadable: None,
         reason: reason.into(),
         attempts: 1,
+        tally: None,
+        earlier: Vec::new(),
         last_lines: vec!["no such table".into()],
         at: now(),
     };

@@ -74,12 +74,22 @@ export class Show {
     this.wanted = position;
   }
 
-  /** The reader scrolled. */
-  onScroll(scrolled: number): void {
+  /** The view is so high now. A browser scrolls up what would end above the end of a view that has grown: that is not its reader. */
+  resize(view: number): void {
+    this.view = view;
+    if (this.follow) this.scroll.goTo(Number.MAX_SAFE_INTEGER, view);
+  }
+
+  /** The element is scrolled so far, and so high. Says whether that was its reader, and not this page or the browser. */
+  onScroll(scrolled: number, view = this.view): boolean {
+    // It may have grown since it was last heard of: a scroll is told before a size.
+    if (view !== this.view) this.resize(view);
+    if (Math.abs(scrolled - this.scroll.scrolled) <= 1) return false;
     const before = this.scroll.place;
     this.scroll.onScroll(scrolled, this.view);
     // The first step away may be a small one, and is one all the same.
     this.setFollow(this.scroll.place >= before && this.isAtEnd);
+    return true;
   }
 
   setFollow(follow: boolean): void {

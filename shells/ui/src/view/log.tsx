@@ -128,7 +128,7 @@ function Lines({ watch, send, show, redraw, lines, settings, words, current }: L
     const element = view.current;
     if (!element) return;
     const observer = new ResizeObserver(() => {
-      show.view = element.clientHeight;
+      show.resize(element.clientHeight);
       if (settings.wrap) heights.reset(ROW);
       redraw();
     });
@@ -206,10 +206,8 @@ function Lines({ watch, send, show, redraw, lines, settings, words, current }: L
       // biome-ignore lint/a11y/noNoninteractiveTabindex: it is scrolled by keys
       tabIndex={0}
       onScroll={(event) => {
-        const scrolled = event.currentTarget.scrollTop;
-        if (Math.abs(scrolled - scroll.scrolled) <= 1) return; // by this page, not by its reader
-        show.onScroll(scrolled);
-        redraw();
+        const { scrollTop, clientHeight } = event.currentTarget;
+        if (show.onScroll(scrollTop, clientHeight)) redraw();
       }}
       onWheel={(event) => {
         if (event.deltaY < 0 && heights.total > show.view) show.setFollow(false);

@@ -53,7 +53,7 @@ export function Page() {
             Cluster
           </a>
           <a href="/dead-letters" aria-current={route.name === "letters" ? "page" : undefined}>
-            <span class="more">Dead </span>letters
+            <span class="long">Dead </span>letters
           </a>
         </nav>
         <span class="fill" />

@@ -91,7 +91,7 @@ export class RowView extends Component<RowProps> {
 
   private content(row: Row) {
     const { folded, fold, words } = this.props;
-    if (row.kind !== "line" && row.kind !== "other") {
+    if (row.kind !== "line" && row.kind !== "progress" && row.kind !== "other") {
       const icon = BANDS[row.kind];
       return (
         <span class="text band">

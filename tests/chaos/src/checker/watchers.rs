@@ -53,7 +53,8 @@ impl Court<'_> {
     fn watch(&mut self, watch: &Watch) {
         let entries = self.cases.get(watch.task.as_str()).map_or(&[][..], |case| case.history.after(watch.after));
         let plain = watch.format == Format::Plain;
-        let due: Vec<&Entry> = entries.iter().filter(|entry| !plain || entry.kind != Kind::Stopping).collect();
+        let due: Vec<&Entry> =
+            entries.iter().filter(|entry| !plain || !matches!(entry.kind, Kind::Stopping | Kind::Progress)).collect();
         let found = differ(&due, &watch.frames).map(|(guarantee, what)| (guarantee, format!("{}: {what}", who(watch))));
         let whole = due.len() == watch.frames.len() && due.last().is_none_or(|last| last.kind.is_terminal());
         let (read, of) = (watch.frames.len(), due.len());

@@ -1,0 +1,253 @@
+//! From what an agent writes to what is said of it: secrets are taken out, lines are cut, a line that is not over is shown as it
+//! stands after a pause, and what goes beyond the task's budget is left out, visibly. The table `output` of a task type.
+
+use crate::lines::{Line, Splitter};
+use crate::quantity::{Size, Time};
+use crate::redact::{Redactor, Secrets};
+use crate::time::Instant;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How soon a line that is not over is shown, and how often again at most, unless the type says otherwise.
+const FLUSH_AFTER: Duration = Duration::from_millis(500);
+/// Sooner than this nobody could read it.
+const SOONEST: Duration = Duration::from_millis(100);
+/// What goes on once a task has written all that it may: a line now and then, so that one sees that it lives.
+const SAMPLES_A_SECOND: f64 = 1.0;
+
+/// What becomes of the output of a task type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputSettings {
+    /// Whether secrets are taken out.
+    pub redact: bool,
+    /// After how long a line that is not over is shown as it stands: a progress bar, a prompt.
+    pub flush_after: Time,
+    /// How many lines a second are kept of an attempt; beyond, lines are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rate: Option<u32>,
+    /// How much text is kept of an attempt; beyond, one line a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<Size>,
+}
+
+impl Default for OutputSettings {
+    fn default() -> Self {
+        Self { redact: true, flush_after: Time(FLUSH_AFTER), max_rate: None, max_size: None }
+    }
+}
+
+impl OutputSettings {
+    /// Whether nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is wrong, with its path.
+    pub(crate) fn check(&self, path: &str) -> Result<(), String> {
+        if self.flush_after.0 < SOONEST {
+            return Err(format!("{path}.flush_after: must be at least {}", Time(SOONEST)));
+        }
+        if self.max_rate == Some(0) {
+            return Err(format!("{path}.max_rate: must be at least 1 line a second"));
+        }
+        Ok(())
+    }
+}
+
+/// One of an agent's two streams.
+#[derive(Debug)]
+pub struct Reader {
+    redactor: Redactor,
+    splitter: Splitter,
+    flush_after: Duration,
+    /// When the line that is not over is shown.
+    due: Option<Instant>,
+    /// Which version of it was shown last.
+    shown: u64,
+}
+
+impl Reader {
+    /// For lines of at most `max_line` bytes.
+    pub fn new(max_line: usize, settings: &OutputSettings) -> Self {
+        let (redactor, splitter) = (Redactor::default(), Splitter::new(max_line));
+        Self { redactor, splitter, flush_after: settings.flush_after.0, due: None, shown: 0 }
+    }
+
+    /// From now on these are taken out.
+    pub fn redact(&mut self, secrets: Secrets) {
+        self.redactor = Redactor::new(secrets);
+    }
+
+    /// Takes output in, and gives each line that it completes.
+    pub fn feed(&mut self, bytes: &[u8], now: Instant, mut each: impl FnMut(Line<'_>)) {
+        let Self { redactor, splitter, .. } = self;
+        let mut lines = 0_u64;
+        redactor.feed(bytes, |piece| {
+            splitter.feed(piece, |line| {
+                lines += 1;
+                each(line);
+            });
+        });
+        if lines > 0 || splitter.unfinished().is_none() {
+            self.due = None;
+        }
+        if self.due.is_none() && splitter.unfinished().is_some() && splitter.version() != self.shown {
+            self.due = Some(now + self.flush_after);
+        }
+    }
+
+    /// The output is over: gives the last line if it had no ending.
+    pub fn finish(&mut self, mut each: impl FnMut(Line<'_>)) {
+        let Self { redactor, splitter, .. } = self;
+        redactor.finish(|piece| splitter.feed(piece, &mut each));
+        splitter.finish(each);
+        self.due = None;
+    }
+
+    /// When to call [`Self::unfinished`].
+    pub const fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// The line that is not over, as it stands, if it is time to show it.
+    pub fn unfinished(&mut self, now: Instant) -> Option<Line<'_>> {
+        self.due.take_if(|due| *due <= now)?;
+        self.shown = self.splitter.version();
+        self.splitter.unfinished()
+    }
+}
+
+/// What may still be said of an attempt.
+#[derive(Debug)]
+pub struct Budget {
+    max_rate: Option<u32>,
+    max_size: Option<u64>,
+    size: u64,
+    /// Lines that may be said at once, as of `filled_at`.
+    lines: f64,
+    filled_at: Option<Instant>,
+    left_out: u64,
+}
+
+/// What becomes of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is said, after so many that were not.
+    Said {
+        /// How many.
+        left_out: u64,
+    },
+    /// It is left out.
+    LeftOut,
+}
+
+impl Budget {
+    /// As the type has it.
+    pub fn new(settings: &OutputSettings) -> Self {
+        let OutputSettings { max_rate, max_size, .. } = *settings;
+        let lines = max_rate.map_or(f64::INFINITY, f64::from);
+        Self { max_rate, max_size: max_size.map(|size| size.0), size: 0, lines, filled_at: None, left_out: 0 }
+    }
+
+    /// Whether a line of so many bytes is said.
+    pub fn judge(&mut self, bytes: usize, now: Instant) -> Verdict {
+        let Some(rate) = self.rate() else {
+            self.size += bytes as u64;
+            return Verdict::Said { left_out: 0 };
+        };
+        let since = self.filled_at.replace(now).map_or(Duration::ZERO, |at| now.since(at));
+        self.lines = (self.lines + since.as_secs_f64() * rate).min(rate.max(1.0));
+        if self.lines < 1.0 {
+            self.left_out += 1;
+            return Verdict::LeftOut;
+        }
+        self.lines -= 1.0;
+        self.size += bytes as u64;
+        Verdict::Said { left_out: self.left_out() }
+    }
+
+    /// How many lines were left out since the last that was said.
+    pub const fn left_out(&mut self) -> u64 {
+        std::mem::replace(&mut self.left_out, 0)
+    }
+
+    /// How many lines a second may be said.
+    fn rate(&self) -> Option<f64> {
+        if self.max_size.is_some_and(|most| self.size >= most) {
+            return Some(SAMPLES_A_SECOND);
+        }
+        self.max_rate.map(f64::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_start(Duration::from_millis(millis))
+    }
+
+    fn fed(reader: &mut Reader, text: &str, millis: u64) -> Vec<String> {
+        let mut lines = Vec::new();
+        reader.feed(text.as_bytes(), at(millis), |line| lines.push(line.text.into_owned()));
+        lines
+    }
+
+    fn shown(reader: &mut Reader, millis: u64) -> Option<String> {
+        reader.unfinished(at(millis)).map(|line| line.text.into_owned())
+    }
+
+    #[test]
+    fn a_line_that_is_not_over_is_shown_after_a_pause_and_again_when_it_has_changed() {
+        let mut reader = Reader::new(100, &OutputSettings::default());
+        assert_eq!(fed(&mut reader, "one\nPass", 0), ["one"]);
+        assert_eq!((reader.deadline(), shown(&mut reader, 400)), (Some(at(500)), None));
+        assert!(fed(&mut reader, "word: ", 100).is_empty());
+        assert_eq!(shown(&mut reader, 500).as_deref(), Some("Password: "));
+        assert_eq!(reader.deadline(), None, "it has not changed");
+        assert_eq!(fed(&mut reader, "\n", 900), ["Password: "]);
+        assert_eq!(reader.deadline(), None);
+    }
+
+    #[test]
+    fn progress_is_shown_as_it_stands_and_is_one_line_in_the_end() {
+        let mut reader = Reader::new(100, &OutputSettings::default());
+        for percent in 0..50 {
+            assert!(fed(&mut reader, &format!("\r{percent} %"), percent * 10).is_empty());
+        }
+        assert_eq!(shown(&mut reader, 500).as_deref(), Some("49 %"));
+        assert!(fed(&mut reader, "\r70 %\r", 600).is_empty());
+        assert_eq!(reader.deadline(), Some(at(1100)));
+        assert_eq!(shown(&mut reader, 1100).as_deref(), Some("70 %"));
+        assert_eq!(fed(&mut reader, "100 %\r\ndone\n", 1200), ["100 %", "done"]);
+    }
+
+    #[test]
+    fn what_may_be_the_beginning_of_a_secret_is_not_shown() {
+        let mut reader = Reader::new(100, &OutputSettings::default());
+        reader.redact(Secrets::new(["hunter2000"]));
+        assert!(fed(&mut reader, "it is hunter2", 0).is_empty());
+        assert_eq!(shown(&mut reader, 500).as_deref(), Some("it is "));
+        assert_eq!(fed(&mut reader, "000!\n", 600), ["it is ***!"]);
+        assert!(fed(&mut reader, "hunter", 700).is_empty());
+        let mut last = Vec::new();
+        reader.finish(|line| last.push(line.text.into_owned()));
+        assert_eq!(last, ["hunter"]);
+    }
+
+    #[test]
+    fn a_budget_leaves_lines_out_and_says_how_many() {
+        let said = |left_out| Verdict::Said { left_out };
+        let mut free = Budget::new(&OutputSettings::default());
+        assert!((0..10_000).all(|_| free.judge(1000, at(0)) == said(0)));
+        let mut slow = Budget::new(&OutputSettings { max_rate: Some(2), ..OutputSettings::default() });
+        let judged: Vec<_> = [0, 0, 0, 0, 400, 500].map(|millis| slow.judge(1, at(millis))).into();
+        assert_eq!(judged, [said(0), said(0), Verdict::LeftOut, Verdict::LeftOut, Verdict::LeftOut, said(3)]);
+        let mut small = Budget::new(&OutputSettings { max_size: Some(Size(10)), ..OutputSettings::default() });
+        let judged: Vec<_> = [0, 0, 10, 20, 1020, 2100].map(|millis| small.judge(6, at(millis))).into();
+        assert_eq!(judged, [said(0), said(0), said(0), Verdict::LeftOut, said(1), said(0)]);
+        assert_eq!(slow.left_out(), 0);
+    }
+}
