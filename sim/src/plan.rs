@@ -190,6 +190,9 @@ pub enum FaultKind {
     Gap,
     /// So many percent of the tasks' history, the oldest, are gone from the log.
     Truncate(u8),
+    /// The first, a replica, is isolated; the second, a worker, is killed; and what stands before each attempt that begins
+    /// again is gone from the log before it can be read by the first.
+    Outrun(Node, Node),
 }
 
 impl FaultKind {
@@ -218,7 +221,7 @@ impl FaultKind {
             Self::Deploy(_) => "rolling deploy",
             Self::DeployCutOff(_) => "deploy while cut off",
             Self::Gap => "gap in the offsets",
-            Self::Truncate(_) => "truncate history",
+            Self::Truncate(_) | Self::Outrun(..) => "truncate history",
         }
     }
 
@@ -271,6 +274,12 @@ impl fmt::Display for FaultKind {
             Self::Deploy(node) => write!(f, "{node} is replaced by a later version"),
             Self::DeployCutOff(node) => write!(f, "{node} is cut off, and told to go"),
             Self::Gap => f.write_str("somebody's transaction on tasks is aborted"),
+            Self::Outrun(api, worker) => {
+                write!(
+                    f,
+                    "{api} is isolated, {worker} is killed, and the history before new attempts goes from the log"
+                )
+            }
             Self::Truncate(percent) => write!(f, "the oldest {percent} % of the history are gone from the log"),
         }
     }
@@ -460,12 +469,16 @@ fn draw_faults(rng: &mut Rng, workers: u8, apis: u8) -> Vec<Fault> {
             let kind = draw_kind(rng, kind, workers, apis);
             let longest = match kind {
                 FaultKind::Kill(_) | FaultKind::Crash(_) | FaultKind::Deploy(_) => 8_000,
-                FaultKind::DeployCutOff(_) => 15_000,
+                FaultKind::DeployCutOff(_) | FaultKind::Outrun(..) => 15_000,
                 FaultKind::Freeze(_) | FaultKind::FreezeMachine(_) | FaultKind::Isolate(_) => 12_000,
                 FaultKind::Clock(..) => 20_000,
                 _ => 6_000,
             };
-            let at = millis(rng, 500..=if matches!(kind, FaultKind::DeployCutOff(_)) { 14_000 } else { 25_000 });
+            let latest = match kind {
+                FaultKind::DeployCutOff(_) | FaultKind::Outrun(..) => 14_000,
+                _ => 25_000,
+            };
+            let at = millis(rng, 500..=latest);
             let lasts = millis(rng, 200..=longest).min(FAULTS_END.saturating_sub(at));
             faults.push(Fault { at, lasts, kind });
         }
@@ -504,6 +517,7 @@ fn draw_kind(rng: &mut Rng, kind: usize, workers: u8, apis: u8) -> FaultKind {
         17 => FaultKind::Deploy(user),
         18 => FaultKind::DeployCutOff(worker),
         19 => FaultKind::Gap,
+        20 if rng.bool() => FaultKind::Outrun(api, worker),
         20 => FaultKind::Truncate(rng.u8(20..=90)),
         21 => FaultKind::FreezeMachine(rng.u8(0..workers)),
         _ => FaultKind::Overtaking(0.05 + rng.f64() * 0.3),

@@ -65,22 +65,42 @@ impl Cluster {
         self.topic_changes(log.topic);
     }
 
-    /// So many percent of each partition of `task-progress`, the oldest, are gone, or what stands before the first end of a
-    /// task: ends are kept for at least as long as the tasks themselves.
+    /// So many percent of each partition of `task-progress`, the oldest, are gone.
     pub fn truncate(&self, percent: u8) {
+        self.truncate_to(|log, most| most.min(log.start + (log.stable() - log.start) * u64::from(percent) / 100));
+    }
+
+    /// What stands in each partition of `task-progress` before the last attempt that was not a first one is gone. How many
+    /// lines the attempt before it had, no number tells: a boundary that chance meets too seldom.
+    pub fn truncate_to_attempt(&self) {
+        self.truncate_to(|log, most| {
+            let may_go = log.batches.iter().take_while(|batch| batch.base <= most);
+            let again = may_go.filter(|batch| batch.values.iter().any(begins_again)).last();
+            again.map_or(log.start, |batch| batch.base)
+        });
+    }
+
+    /// Where a partition is to begin: given the log and the offset up to which it may go. Ends are kept for at least as long
+    /// as the tasks themselves: what stands after the first one stays.
+    fn truncate_to(&self, to: impl Fn(&Log, Offset) -> Offset) {
         let topic = Topic::Progress;
         let mut state = self.state();
         for log in state.logs.iter_mut().filter(|log| log.topic == topic) {
             let before = log.start;
-            let to = log.start + (log.stable() - log.start) * u64::from(percent) / 100;
             let first_end = log.batches.iter().find(|batch| batch.values.iter().any(ends_a_task));
-            log.truncate(first_end.map_or(to, |batch| batch.base.min(to)));
+            let most = first_end.map_or(log.stable(), |batch| batch.base.min(log.stable()));
+            log.truncate(to(log, most));
             if log.start > before {
                 let leader = Node::Broker(log.leader.unwrap_or_default());
                 self.note(leader, Event::Truncated(topic, log.partition, log.start));
             }
         }
     }
+}
+
+fn begins_again(value: &[u8]) -> bool {
+    ProgressRecord::read(value)
+        .is_ok_and(|record| record.kind == Some(Kind::Started) && record.attempt.is_some_and(|attempt| attempt > 1))
 }
 
 fn ends_a_task(value: &[u8]) -> bool {

@@ -25,14 +25,20 @@ const FORCED_WITHIN: Duration = Duration::from_millis(2_200);
 /// Who claimed what.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    last: BTreeMap<Partition, (u8, Moment)>,
+    /// In their order.
+    all: BTreeMap<Partition, Vec<(u8, Moment)>>,
     of: BTreeMap<(u8, Partition), Moment>,
 }
 
 impl Claims {
     pub fn claim(&mut self, worker: u8, partition: Partition, now: Moment) {
-        self.last.insert(partition, (worker, now));
+        self.all.entry(partition).or_default().push((worker, now));
         self.of.insert((worker, partition), now);
+    }
+
+    /// Who owned a partition at that time.
+    fn owner(&self, partition: Partition, then: Moment) -> Option<(u8, Moment)> {
+        self.all.get(&partition)?.iter().rfind(|(_, claim)| claim.is_before(then)).copied()
     }
 }
 
@@ -127,9 +133,9 @@ impl Oracle {
     /// See the module's words. The error is a clause.
     fn may_end_otherwise(&self, task: &Task, stop: Moment) -> Result<(), String> {
         let Some(end) = &task.end else { return Ok(()) };
-        let owner = task.partition().and_then(|partition| self.claims.last.get(&partition)).copied();
+        let owner = task.partition().and_then(|partition| self.claims.owner(partition, end.when));
         let process = task.processes.get(&end.attempt);
-        // What the last owner ran itself. The process of an earlier owner is no reason for how this one ends the task.
+        // What that owner ran itself. The process of an earlier owner is no reason for how this one ends the task.
         let own =
             process.filter(|p| owner.is_none_or(|(worker, claim)| p.machine == worker && claim.is_before(p.spawned)));
         if let Some(process) = own {

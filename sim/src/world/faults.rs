@@ -7,7 +7,10 @@ use baton_core::log::Topic;
 use madsim::net::NetSim;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+
+/// How often the log looks for what is too old, while that matters.
+const RETENTION_LOOKS_EVERY: Duration = Duration::from_millis(500);
 
 impl Stage {
     /// Brings a fault when its time has come, and takes it away.
@@ -35,7 +38,8 @@ impl Stage {
             | FaultKind::Elections
             | FaultKind::Rebalances
             | FaultKind::Gap
-            | FaultKind::Truncate(_) => self.to_the_log(fault.kind, lasts).await,
+            | FaultKind::Truncate(_)
+            | FaultKind::Outrun(..) => self.to_the_log(fault.kind, lasts).await,
         }
         self.journal.note(Node::World, Event::Fault(format!("{what} ends")));
     }
@@ -172,6 +176,19 @@ impl Stage {
             }
             FaultKind::Gap => cluster.abort_something(Topic::Tasks),
             FaultKind::Truncate(percent) => cluster.truncate(percent),
+            FaultKind::Outrun(api, worker) => {
+                NetSim::current().clog_node(self.id(api));
+                sleep(lasts / 4).await;
+                self.kill(worker);
+                sleep(CRASHED_FOR).await;
+                self.places[&worker].start();
+                let until = Instant::now() + (lasts * 3 / 4).saturating_sub(CRASHED_FOR);
+                while Instant::now() < until {
+                    sleep(RETENTION_LOOKS_EVERY).await;
+                    cluster.truncate_to_attempt();
+                }
+                NetSim::current().unclog_node(self.id(api));
+            }
             other => unreachable!("{other} is no fault of the log"),
         }
     }

@@ -437,6 +437,11 @@ fn stop_means_stopped() {
             format!("{RUNS}\n11ms broker-0 control a\n12ms worker-0 heard a{ENDS}"),
         ),
         (Kept, "it failed without a process before its worker heard", format!("{begun}{stop}{fails}")),
+        (
+            Kept,
+            "it failed before its worker heard, and another has the partition when the answer comes",
+            format!("{begun}\n11ms broker-0 control a{fails}\n2s worker-1 claimed 0\n3s client-0 stop-answered a"),
+        ),
         (Kept, "it failed as its worker heard", format!("{begun}{stop}\n900ms worker-0 heard a{fails}")),
         (Broken(6), "a STOP of the log that is not there", format!("{RUNS}\n13ms worker-0 heard a")),
         (Broken(6), "acknowledged, and not durable", format!("{RUNS}\n12ms client-0 stop-answered a")),

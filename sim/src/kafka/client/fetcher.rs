@@ -56,6 +56,8 @@ impl Positions {
 
 /// What a poller got: records, and how far each partition was read.
 pub(super) struct Fetched {
+    /// From where each partition was asked for.
+    pub asked: BTreeMap<Partition, Offset>,
     /// This one's oldest records were gone.
     pub skipped: Option<Partition>,
     pub records: Vec<Delivered>,
@@ -108,6 +110,7 @@ async fn poll(client: Arc<Client>, broker: Broker, positions: Positions, sender:
             }
             continue;
         }
+        let asked = from.iter().map(|(_, partition, at)| (*partition, *at)).collect();
         let request = Request::Fetch { from, max_bytes: FETCH_BYTES };
         let answer = tokio::select! {
             biased;
@@ -120,14 +123,14 @@ async fn poll(client: Arc<Client>, broker: Broker, positions: Positions, sender:
                 for (_, partition, end) in &ends {
                     positions.advance(*partition, *end);
                 }
-                if sender.send(Ok(Fetched { skipped: None, records, ends })).await.is_err() {
+                if sender.send(Ok(Fetched { asked, skipped: None, records, ends })).await.is_err() {
                     return;
                 }
             }
             Some(Response::OutOfRange(topic, partition, start)) => {
                 positions.advance(partition, start);
                 let ends = vec![(topic, partition, start)];
-                let skipped = Fetched { skipped: Some(partition), records: Vec::new(), ends };
+                let skipped = Fetched { asked, skipped: Some(partition), records: Vec::new(), ends };
                 if sender.send(Ok(skipped)).await.is_err() {
                     return;
                 }

@@ -146,11 +146,24 @@ impl SimMember {
     }
 
     fn take_fetched(&mut self, fetched: Fetched) {
-        for records in fetched.records {
-            let Some((_, at)) = self.given.get_mut(&records.partition) else { continue };
+        let Fetched { asked, records, ends, .. } = fetched;
+        // What was asked for before the partition was claimed anew is not what comes next: between them records would be
+        // missing, and nobody can tell that from a gap in the offsets.
+        let given = &mut self.given;
+        let comes_next = |partition: &Partition, at: Offset| asked.get(partition).is_some_and(|asked| *asked <= at);
+        for records in records {
+            let Some((_, at)) = given.get_mut(&records.partition) else { continue };
+            if !comes_next(&records.partition, *at) {
+                continue;
+            }
             if let Some(fresh) = records.from_offset(*at) {
                 *at = fresh.end_offset();
                 self.ready.push_back(GroupEvent::Records(fresh));
+            }
+        }
+        for (_, partition, end) in ends {
+            if let Some((_, at)) = given.get_mut(&partition).filter(|(_, at)| comes_next(&partition, *at)) {
+                *at = (*at).max(end);
             }
         }
     }
@@ -417,6 +430,10 @@ impl Shared {
         };
         if !self.is_member(membership) {
             return Err(());
+        }
+        // It may have been given up meanwhile.
+        if !self.state().assigned.contains(&partition) {
+            return Ok(());
         }
         // A lapse may have come and gone meanwhile.
         self.claims.joined(membership);
