@@ -74,12 +74,14 @@ sim *FLAGS: _sim-build
 mutants *FLAGS: _sim-build
     @exec '{{ sim_target }}/sim/baton-sim' --mutants "$@"
 
-# The simulator's own tests, 300 fixed seeds, and determinism; all mutants and new seeds are played by `just mutants` and `just sim`
+# The simulator's own tests, 300 fixed seeds, 200 that nobody has played before (it prints which), determinism, and all mutants
 [group('test')]
 sim-test: tools _sim-build
     RUSTFLAGS='{{ sim_flags }}' cargo nextest run -p baton-sim --target-dir '{{ sim_target }}'
     '{{ sim_target }}/sim/baton-sim' --from 1 --seeds 300
+    '{{ sim_target }}/sim/baton-sim' --seeds 200
     '{{ sim_target }}/sim/baton-sim' --check --from 1 --seeds 20
+    '{{ sim_target }}/sim/baton-sim' --mutants --from 1
 
 # The simulator sees another tokio: it is built with --cfg madsim, apart from the rest.
 _sim-build:
