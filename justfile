@@ -41,7 +41,7 @@ _page-if-node:
 
 # Check everything that can be checked on one machine; installs what it needs
 [group('test')]
-test: tools lint purity deny examples unit kafka doc sim-test e2e page-test
+test: tools lint purity deny examples unit kafka doc sim-test e2e chaos page-test
 
 # Unit, snapshot, property and conformance tests; ARGS go to nextest
 [group('test')]

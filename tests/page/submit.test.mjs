@@ -67,6 +67,24 @@ test("a second window sees the STOP, its countdown and the end", async () => {
   assert.equal(announced, "The task has ended: STOPPED");
 });
 
+test("a stop whose grace is long is forced", async () => {
+  const patient = await Server.start("--grace", "10m");
+  try {
+    const id = await patient.submit("stubborn");
+    await until("it is stubborn", async () => (await patient.task(id)).last_update === "ready");
+    const page = await openPage(patient, `/tasks/${id}`);
+    assert.equal(await page.getByRole("button", { name: "Force stop" }).count(), 0);
+    await page.getByRole("button", { name: "Stop" }).click();
+    await page.getByRole("button", { name: /Stopping, killed in/ }).waitFor();
+    await page.getByRole("button", { name: "Force stop" }).click();
+    await page.locator(".row.is-stopped", { hasText: "STOPPED" }).waitFor();
+    await page.locator(".facts", { hasText: "Signal" }).waitFor();
+    assert.deepEqual(page.wrongs, []);
+  } finally {
+    await patient.stop();
+  }
+});
+
 test("a task that failed says why, and can be run again, also changed", async () => {
   const id = await server.submit("fails");
   const page = await openPage(server, `/tasks/${id}`);

@@ -191,9 +191,9 @@ describe("stop", () => {
   test("is asked once, and counts down while its grace lasts", () => {
     const watch = live(frames(1, 2));
     watch.handle({ type: "task", task: task() }, at(0));
-    watch.handle({ type: "stop" }, at(1));
-    watch.handle({ type: "stop" }, at(2));
-    expect(drain(watch)).toEqual([{ type: "stop" }]);
+    watch.handle({ type: "stop", force: false }, at(1));
+    watch.handle({ type: "stop", force: false }, at(2));
+    expect(drain(watch)).toEqual([{ type: "stop", force: false }]);
     watch.handle({ type: "stop answered" }, at(3));
     watch.handle({ type: "task", task: task({ status: "stopping" }) }, at(3));
     const stopping = { ...frame(3, "stopping", "Stopping"), deadline: "2026-01-01T00:00:10.000Z" };
@@ -205,11 +205,24 @@ describe("stop", () => {
 
   test("can be asked again if it was not taken", () => {
     const watch = live(frames(1, 2));
-    watch.handle({ type: "stop" }, at(1));
+    watch.handle({ type: "stop", force: false }, at(1));
     watch.handle({ type: "stop answered", failure: LOST }, at(2));
-    expect(watch.stopping).toEqual({ asked: false, failure: LOST });
-    watch.handle({ type: "stop" }, at(3));
-    expect(watch.stopping).toEqual({ asked: true });
+    expect(watch.stopping).toEqual({ asked: false, forced: false, failure: LOST });
+    watch.handle({ type: "stop", force: false }, at(3));
+    expect(watch.stopping).toEqual({ asked: true, forced: false });
+  });
+
+  test("can be forced once, also where someone else asked first", () => {
+    const watch = live(frames(1, 2));
+    watch.handle({ type: "stop", force: false }, at(1));
+    drain(watch);
+    watch.handle({ type: "stop", force: true }, at(2));
+    watch.handle({ type: "stop", force: true }, at(3));
+    watch.handle({ type: "stop", force: false }, at(4));
+    expect(drain(watch)).toEqual([{ type: "stop", force: true }]);
+    expect(watch.stopping).toEqual({ asked: true, forced: true });
+    watch.handle({ type: "task", task: task({ status: "stopped" }) }, at(5));
+    expect(watch.stopping).toEqual({ asked: false, forced: false });
   });
 });
 

@@ -210,8 +210,8 @@ impl Services {
     fn command(&self, word: &str, log: &str) -> Result<Command> {
         let mut command = Command::new(binary()?);
         command.arg(word).arg("--types").arg(self.dir.path().join("types.toml"));
-        let log = File::options().create(true).append(true).open(self.dir.path().join(log))?;
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        // Anew each time: what an earlier process of that name said is not to be taken for this one's.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(self.dir.path().join(log))?);
         Ok(command)
     }
 

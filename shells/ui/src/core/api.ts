@@ -15,6 +15,22 @@ export interface Attempt {
   started_at: string;
   ended_at?: string;
   end?: string;
+  outcome?: "done" | "stopped" | "failed" | "lost" | "handed_back";
+  ending?: Account;
+}
+
+/** How an attempt ended, as far as it was measured. */
+export interface Account {
+  cause: string;
+  by?: string;
+  queued_ms?: number;
+  running_ms?: number;
+  draining_ms?: number;
+  cpu_ms?: number;
+  /** In bytes. */
+  peak_memory?: number;
+  lines?: number;
+  bytes?: number;
 }
 
 export interface Task {
@@ -35,6 +51,8 @@ export interface Task {
   exit_code?: number;
   signal?: number;
   reason?: string;
+  next_attempt_at?: string;
+  ending?: Account;
 }
 
 export interface TaskPage {

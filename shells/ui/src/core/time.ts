@@ -17,6 +17,15 @@ export function brief(milliseconds: number): string {
   return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : duration(milliseconds);
 }
 
+/** Bytes in the unit in which they are read at a glance. */
+export function size(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  let number = bytes;
+  for (; number >= 1024 && unit < units.length - 1; unit++) number /= 1024;
+  return `${unit === 0 || number >= 100 ? Math.round(number) : number.toFixed(1)} ${units[unit]}`;
+}
+
 /** How long ago, roughly. */
 export function ago(at: number, now: number): string {
   const seconds = Math.max(0, now - at) / 1000;

@@ -18,7 +18,8 @@ export type Input =
   | { type: "woke" }
   /** These positions are on show. */
   | { type: "see"; from: number; to: number }
-  | { type: "stop" }
+  /** By force: without the grace, or without what is left of it. */
+  | { type: "stop"; force: boolean }
   | { type: "stop answered"; failure?: Failure }
   | { type: "timeout" };
 
@@ -30,7 +31,7 @@ export type Effect =
   | { type: "fetch window"; purpose: Purpose; from?: number; limit: number }
   | { type: "connect"; after?: string }
   | { type: "disconnect" }
-  | { type: "stop" };
+  | { type: "stop"; force: boolean };
 
 type State =
   /** The end of the history is being fetched; of a flood, while the rows are still coming. */
@@ -59,7 +60,7 @@ export class Watch implements Machine<Input, Effect> {
   /** Why the last call failed, while it does. */
   trouble: Failure | undefined;
   /** What became of the last STOP from here. */
-  stopping: { asked: boolean; failure?: Failure } = { asked: false };
+  stopping: { asked: boolean; forced: boolean; failure?: Failure } = { asked: false, forced: false };
   /** When SIGKILL follows, once the grace has begun. */
   killAt: number | undefined;
   private downSince: number | undefined;
@@ -98,12 +99,12 @@ export class Watch implements Machine<Input, Effect> {
         this.log.touch(input.from, input.to);
         return this.look();
       case "stop":
-        if (this.stopping.asked) return;
-        this.stopping = { asked: true };
-        this.effects.push({ type: "stop" });
+        if (input.force ? this.stopping.forced : this.stopping.asked) return;
+        this.stopping = { asked: true, forced: input.force };
+        this.effects.push({ type: "stop", force: input.force });
         return;
       case "stop answered":
-        if (input.failure) this.stopping = { asked: false, failure: input.failure };
+        if (input.failure) this.stopping = { asked: false, forced: false, failure: input.failure };
         this.effects.push({ type: "fetch task" });
         return;
       case "timeout":
@@ -162,7 +163,7 @@ export class Watch implements Machine<Input, Effect> {
     this.task = task;
     this.nextTask = now.mono + LOOK_EVERY;
     if (task.status !== "stopping") this.killAt = undefined;
-    if (hasEnded(task.status)) this.stopping = { asked: false };
+    if (hasEnded(task.status)) this.stopping = { asked: false, forced: false };
   }
 
   /** The end of the history, or what came after the last row. */

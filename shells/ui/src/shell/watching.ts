@@ -50,7 +50,7 @@ export function startWatching(id: string, changed: () => void): Watching {
         socket = undefined;
         return;
       case "stop":
-        call(address, { method: "DELETE" }).then((answer) =>
+        call(effect.force ? `${address}?force=true` : address, { method: "DELETE" }).then((answer) =>
           // It had ended before the STOP came: that is what was wanted.
           send(
             answer.ok || answer.failure.status === 409

@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { type Attempt, hasEnded, type Status, type Task } from "../core/api";
 import { taskAddress, writeLines } from "../core/route";
 import { plain } from "../core/text";
-import { ago, duration, moment } from "../core/time";
+import { ago, brief, duration, moment, size } from "../core/time";
 import type { Watch } from "../core/watch";
 import { now } from "../shell/drive";
 import { go, useClock, useRedraw } from "../shell/hooks";
@@ -54,7 +54,7 @@ export function TaskView({ id, lines, settings, choose }: Props) {
       <Banner down={watch.isDown(now())} failure={watch.trouble} retry={() => watching.send({ type: "woke" })} />
       <main class="task">
         {!task && <div class="loading">Loading…</div>}
-        {task && <Head task={task} watch={watch} stop={() => watching.send({ type: "stop" })} />}
+        {task && <Head task={task} watch={watch} stop={(force) => watching.send({ type: "stop", force })} />}
         {task && (
           <LogView
             id={id}
@@ -75,7 +75,9 @@ function titleOf(task: Task): string {
   return task.summary ?? ([task.type, task.command].filter(Boolean).join(" ") || task.task_id);
 }
 
-function Head({ task, watch, stop }: { task: Task; watch: Watch; stop: () => void }) {
+type Stop = (force: boolean) => void;
+
+function Head({ task, watch, stop }: { task: Task; watch: Watch; stop: Stop }) {
   const ended = hasEnded(task.status);
   const clock = useClock(!ended);
   const time = (text: string | null) => (text === null ? undefined : Date.parse(text));
@@ -108,8 +110,14 @@ function Head({ task, watch, stop }: { task: Task; watch: Watch; stop: () => voi
           )}
           {started !== undefined && <Fact name={ended ? "Ran" : "Runs for"}>{duration((end ?? clock) - started)}</Fact>}
           {task.attempt > 1 && <Fact name="Attempt">{task.attempt}</Fact>}
+          {task.status === "retrying" && task.next_attempt_at !== undefined && (
+            <Fact name="Next attempt">{untilNext(Date.parse(task.next_attempt_at) - clock)}</Fact>
+          )}
           {task.exit_code !== undefined && <Fact name="Exit code">{task.exit_code}</Fact>}
           {task.signal !== undefined && <Fact name="Signal">{task.signal}</Fact>}
+          {task.ending?.by !== undefined && <Fact name="Stopped by">{plain(task.ending.by)}</Fact>}
+          {task.ending?.cpu_ms !== undefined && <Fact name="Processor">{brief(task.ending.cpu_ms)}</Fact>}
+          {task.ending?.peak_memory !== undefined && <Fact name="Memory">{size(task.ending.peak_memory)}</Fact>}
           <Fact name="Id">
             <CopyText text={task.task_id} />
           </Fact>
@@ -154,7 +162,11 @@ function Fact({ name, children }: { name: string; children: preact.ComponentChil
   );
 }
 
-function Actions({ task, watch, stop, clock }: { task: Task; watch: Watch; stop: () => void; clock: number }) {
+function untilNext(left: number): string {
+  return left > 0 ? `in ${duration(left)}` : "now, as soon as there is a slot";
+}
+
+function Actions({ task, watch, stop, clock }: { task: Task; watch: Watch; stop: Stop; clock: number }) {
   const [again, setAgain] = useState<string>();
   const runAgain = async () => {
     setAgain("");
@@ -187,7 +199,7 @@ function Actions({ task, watch, stop, clock }: { task: Task; watch: Watch; stop:
   );
 }
 
-function StopButton({ status, watch, stop, clock }: { status: Status; watch: Watch; stop: () => void; clock: number }) {
+function StopButton({ status, watch, stop, clock }: { status: Status; watch: Watch; stop: Stop; clock: number }) {
   const asked = watch.stopping.asked || status === "stopping";
   const left = watch.killAt === undefined ? undefined : Math.ceil((watch.killAt - Math.max(clock, Date.now())) / 1000);
   const says = !asked
@@ -198,10 +210,18 @@ function StopButton({ status, watch, stop, clock }: { status: Status; watch: Wat
         ? `Stopping, killed in ${left} s`
         : "Killing…";
   return (
-    <button type="button" class={asked ? "danger is-asked" : "danger"} disabled={asked} onClick={stop}>
-      <Icon name="stop" />
-      <span>{says}</span>
-    </button>
+    <>
+      <button type="button" class={asked ? "danger is-asked" : "danger"} disabled={asked} onClick={() => stop(false)}>
+        <Icon name="stop" />
+        <span>{says}</span>
+      </button>
+      {asked && (
+        <button type="button" class="danger" disabled={watch.stopping.forced} onClick={() => stop(true)}>
+          <Icon name="x" />
+          <span>{watch.stopping.forced ? "Forcing…" : "Force stop"}</span>
+        </button>
+      )}
+    </>
   );
 }
 
@@ -222,6 +242,7 @@ function CopyText({ text }: { text: string }) {
 
 /** Why an attempt ended, in words. */
 function endOf(attempt: Attempt, isLast: boolean, status: Status): string {
+  if (attempt.outcome === "handed_back") return "handed over by its worker";
   if (attempt.end !== undefined) return plain(attempt.end);
   if (!isLast) return "its worker was lost";
   return hasEnded(status) ? "ended" : status;
