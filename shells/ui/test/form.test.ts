@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import type { Param, TaskTypes } from "../src/core/api";
-import { bodyOf, draftOf, errorsByField, firstDraft, shellWords } from "../src/core/form";
+import { bodyOf, defaultOf, draftOf, errorsByField, firstDraft, shellWords, typedOf } from "../src/core/form";
 import { NO_FILTERS } from "../src/core/list";
 import { listAddress, readRoute, taskAddress, writeLines } from "../src/core/route";
 import { ago, duration, since } from "../src/core/time";
@@ -34,6 +34,23 @@ test("a draft becomes the body that the table asks for", () => {
   expect(bodyOf(TYPES, draft)).toMatchObject({ params: { workers: "many" } });
   const seed = { project: "p", type: "seed", command: "", values: { reset: "true" } };
   expect(bodyOf(TYPES, seed)).toEqual({ project: "p", type: "seed", params: { reset: true } });
+});
+
+test("what the table says of a parameter fills its field, and is sent where it must be", () => {
+  const params = [
+    param("quiet", { as: "flag", default: true }),
+    param("tags", { repeated: true, type: "integer" }),
+    param("level", { default: "info", enum: ["info", "debug"] }),
+  ];
+  const types: TaskTypes = { types: { one: { description: "", commands: {}, params } } };
+  const draft = firstDraft(types);
+  const [quiet, , level] = params as [Param, Param, Param];
+  expect([typedOf(quiet, draft), typedOf(level, draft), defaultOf(level)]).toEqual(["true", "", "info"]);
+  expect(bodyOf(types, draft)).toMatchObject({ params: { quiet: true } });
+  draft.values = { quiet: "", tags: "1\n\n2\nx", level: "debug" };
+  expect(bodyOf(types, draft).params).toEqual({ quiet: false, tags: [1, 2, "x"], level: "debug" });
+  const again = draftOf(task({ type: "one", command: null, params: { quiet: false, tags: [1, 2] } }));
+  expect(bodyOf(types, again).params).toEqual({ quiet: false, tags: [1, 2] });
 });
 
 test("a task becomes a draft that asks the same", () => {

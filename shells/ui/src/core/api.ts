@@ -64,12 +64,19 @@ export interface TaskPage {
 
 export interface Param {
   name: string;
-  as: "flag" | "option" | "positional";
+  as: "flag" | "option" | "positional" | "stdin";
   type: "string" | "integer" | "number" | "boolean";
   required: boolean;
   description: string;
-  example?: string | number | boolean;
+  example?: Scalar;
+  default?: Scalar | Scalar[];
+  /** It takes a list. */
+  repeated?: boolean;
+  /** The only values that it takes. */
+  enum?: Scalar[];
 }
+
+export type Scalar = string | number | boolean;
 
 export interface Command {
   description: string;

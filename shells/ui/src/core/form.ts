@@ -33,17 +33,39 @@ export function commandOf(types: TaskTypes, draft: Draft): Command | undefined {
 export function draftOf(task: Task): Draft {
   const values: Record<string, string> = {};
   for (const [name, value] of Object.entries(task.params ?? {})) {
-    if (value === null || value === false) continue;
-    values[name] = typeof value === "string" ? value : JSON.stringify(value);
+    if (value === null) continue;
+    if (value === false) values[name] = "";
+    else if (Array.isArray(value)) values[name] = value.map(textOf).join("\n");
+    else values[name] = textOf(value);
   }
   return { project: task.project ?? "", type: task.type ?? "", command: task.command ?? "", values };
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+/** What stands in the field of a parameter: what was typed, or as the table has it. */
+export function typedOf(param: Param, draft: Draft): string {
+  const typed = draft.values[param.name];
+  return typed ?? (isFlag(param) && param.default === true ? "true" : "");
+}
+
+/** What a parameter is where nothing is typed, to show to people; empty if it is not there then. */
+export function defaultOf(param: Param): string {
+  if (param.default === undefined) return "";
+  return [param.default].flat().map(textOf).join(", ");
+}
+
+export function isFlag(param: Param): boolean {
+  return param.as === "flag" || param.type === "boolean";
 }
 
 /** The body of the POST. */
 export function bodyOf(types: TaskTypes, draft: Draft): Params {
   const params: Params = {};
   for (const param of commandOf(types, draft)?.params ?? []) {
-    const value = readValue(param, draft.values[param.name] ?? "");
+    const value = readValue(param, typedOf(param, draft));
     if (value !== undefined) params[param.name] = value;
   }
   const body: Params = { project: draft.project, type: draft.type };
@@ -53,8 +75,17 @@ export function bodyOf(types: TaskTypes, draft: Draft): Params {
 
 /** The value as the table has it; what can't be one is sent as it is, for the server to say so. */
 function readValue(param: Param, text: string): unknown {
-  if (param.as === "flag" || param.type === "boolean") return text === "true" ? true : undefined;
+  if (isFlag(param)) return text === "true" ? true : param.default === true ? false : undefined;
   if (text === "") return undefined;
+  if (param.repeated)
+    return text
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => readScalar(param, line));
+  return readScalar(param, text);
+}
+
+function readScalar(param: Param, text: string): unknown {
   if (param.type === "string") return text;
   const number = Number(text);
   return text.trim() !== "" && Number.isFinite(number) ? number : text;

@@ -7,11 +7,14 @@ import {
   bodyOf,
   commandOf,
   type Draft,
+  defaultOf,
   draftOf,
   errorsByField,
   firstCommand,
   firstDraft,
+  isFlag,
   shellWords,
+  typedOf,
 } from "../core/form";
 import type { Failure } from "../core/machine";
 import { taskAddress } from "../core/route";
@@ -158,7 +161,7 @@ function Form({ types, draft, change }: { types: TaskTypes; draft: Draft; change
           <ParamField
             key={`${draft.type} ${draft.command} ${param.name}`}
             param={param}
-            value={draft.values[param.name] ?? ""}
+            value={typedOf(param, draft)}
             error={errorOf(`params.${param.name}`)}
             change={(value) => change({ values: { ...draft.values, [param.name]: value } })}
             touch={() => touch(`params.${param.name}`)}
@@ -242,7 +245,7 @@ function ParamField(props: {
   touch: () => void;
 }) {
   const { param, value, error, change, touch } = props;
-  if (param.as === "flag" || param.type === "boolean") {
+  if (isFlag(param)) {
     const id = `field-params.${param.name}`;
     return (
       <div class="field is-flag">
@@ -262,17 +265,28 @@ function ParamField(props: {
       </div>
     );
   }
-  const example = param.example === undefined ? "" : String(param.example);
+  const usual = defaultOf(param);
+  const example = usual === "" ? String(param.example ?? "") : usual;
+  const hint = [param.description, param.repeated ? "one a line" : "", usual === "" ? "" : `${usual} if left empty`];
+  const isLong =
+    param.as === "stdin" || param.repeated || (param.type === "string" && param.required && param.as === "option");
   return (
     <Field
       label={param.name}
       name={`params.${param.name}`}
       required={param.required}
       error={error}
-      hint={param.description}
+      hint={hint.filter((part) => part !== "").join("; ")}
     >
       {(attributes) =>
-        param.type === "string" && param.required && param.as === "option" ? (
+        param.enum && !param.repeated ? (
+          <select {...attributes} value={value} onChange={(event) => change(event.currentTarget.value)} onBlur={touch}>
+            <option value="">{usual}</option>
+            {param.enum.map((one) => (
+              <option key={String(one)}>{String(one)}</option>
+            ))}
+          </select>
+        ) : isLong ? (
           <textarea
             {...attributes}
             rows={3}
