@@ -189,7 +189,9 @@ async fn a_task_is_shown_with_the_fields_of_the_contract() {
             "submitted_at",
             "started_at",
             "ended_at",
-            "exit_code"
+            "exit_code",
+            "tally",
+            "ending",
         ]
     );
     assert_eq!((&task["project"], &task["type"], &task["command"]), (&json!("default"), &json!("lines"), &Value::Null));

@@ -141,18 +141,23 @@ async fn frames_are_these_bytes() {
     let id = baton.submit("exits", json!({"code": 3, "text": "a \"b\" \u{1b} ü"})).await;
     baton.until_ended(&id).await;
     // The times are what they are.
-    let at = |id: &str, events: &str| {
+    let frame = |id: &str, events: &str| {
         let data = events.lines().find(|line| line.starts_with(&format!("data: {{\"id\":\"{id}\""))).unwrap();
-        serde_json::from_str::<Value>(&data["data: ".len()..]).unwrap()["at"].as_str().unwrap().to_owned()
+        serde_json::from_str::<Value>(&data["data: ".len()..]).unwrap()
     };
+    let at = |id: &str, events: &str| frame(id, events)["at"].as_str().unwrap().to_owned();
     let text = baton.get(&format!("/tasks/{id}/events")).send().await.unwrap().text().await.unwrap();
     let times = ["1-1", "1-2", "1-3"].map(|id| at(id, &text));
     let expected = [
         r#"{"id":"1-1","attempt":1,"seq":1,"kind":"started","update":"Starting...","at":"AT"}"#,
         r#"{"id":"1-2","attempt":1,"seq":2,"kind":"line","update":"a \"b\" \u001b ü","at":"AT","stream":"stderr"}"#,
-        r#"{"id":"1-3","attempt":1,"seq":3,"kind":"failed","update":"FAILED: exit code 3: a \"b\" \u001b ü","at":"AT","exit_code":3,"reason":"exit code 3: a \"b\" \u001b ü"}"#,
+        r#"{"id":"1-3","attempt":1,"seq":3,"kind":"failed","update":"FAILED: exit code 3: a \"b\" \u001b ü","at":"AT","exit_code":3,"reason":"exit code 3: a \"b\" \u001b ü","tally":{"begun":1,"failed":1,"lost":0,"handed_back":0},"ending":ENDING}"#,
     ];
-    let expected: Vec<String> = expected.iter().zip(&times).map(|(frame, at)| frame.replace("AT", at)).collect();
+    // So is what it took.
+    let ending = &frame("1-3", &text)["ending"];
+    assert_eq!((&ending["cause"], &ending["lines"], &ending["bytes"]), (&json!("exit"), &json!(1), &json!(11)));
+    let filled = |(frame, at): (&&str, &String)| frame.replace("AT", at).replace("ENDING", &ending.to_string());
+    let expected: Vec<String> = expected.iter().zip(&times).map(filled).collect();
     assert_eq!(Frames::open(&baton, &id, "?format=json").await.rest().await, expected);
     let [started, line, failed] = &expected[..] else { unreachable!() };
     assert_eq!(
