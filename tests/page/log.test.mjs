@@ -157,7 +157,7 @@ test("a million lines: the end at once, the middle, a search, a link to lines", 
   await server.reaches(million, "done");
   const page = await openPage(server, `/tasks/${million}`);
   await page.locator('.row[data-position="1000001"]', { hasText: "DONE" }).waitFor();
-  assert.ok(await onShow(page, 1_000_001));
+  await until("its end is on show", () => onShow(page, 1_000_001));
   await page.locator(".view").evaluate((view) => {
     view.scrollTop = view.scrollHeight / 2;
   });

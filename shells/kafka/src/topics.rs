@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How long a topic may take to show up at all brokers once it was made.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
+/// How long the settings of a topic may not be shown: a broker hears of a new topic a little later than another.
+const SETTINGS_WITHIN: Duration = Duration::from_secs(3);
 /// A record's worth of a large task, with what is around it.
 const LEAST_RECORD: i64 = 2 * 1024 * 1024;
 /// How long it is kept who was there: nobody asks for what is older than some minutes.
@@ -201,27 +203,45 @@ impl Cluster {
         Ok(missing.into_iter().map(|(_, name)| name.clone()).collect())
     }
 
-    async fn show(&self, options: &Options) -> Result<Vec<TopicShown>, OpenError> {
-        let names: Vec<String> = Topic::ALL.iter().map(|topic| options.prefixed(topic.name())).collect();
-        let there: Vec<&String> = names.iter().filter(|name| self.replication.contains_key(*name)).collect();
-        let mut settings = BTreeMap::new();
-        if !there.is_empty() {
-            let asked: Vec<_> = there.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-            let wait = AdminOptions::new().request_timeout(Some(2 * ANSWERED_WITHIN));
-            let doing = "read the topics' settings";
-            let of = |error: &KafkaError| OpenError::of(doing, error, &self.heard, &options.brokers);
+    /// The settings of these topics, by name.
+    async fn settings(
+        &self,
+        options: &Options,
+        there: &[&String],
+    ) -> Result<BTreeMap<String, ConfigResource>, OpenError> {
+        if there.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let asked: Vec<_> = there.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let wait = AdminOptions::new().request_timeout(Some(2 * ANSWERED_WITHIN));
+        let doing = "read the topics' settings";
+        let of = |error: &KafkaError| OpenError::of(doing, error, &self.heard, &options.brokers);
+        let until = Instant::now() + SETTINGS_WITHIN;
+        loop {
+            let mut settings = BTreeMap::new();
             for answer in self.admin.describe_configs(&asked, &wait).await.map_err(|error| of(&error))? {
                 let answer = answer.map_err(|code| of(&KafkaError::AdminOp(code)))?;
                 if let OwnedResourceSpecifier::Topic(name) = &answer.specifier {
-                    // The crate drops the refusal, and each topic has settings.
-                    if answer.entries.is_empty() {
-                        let why = "its settings are not shown, and could not be checked".into();
-                        return Err(OpenError::NotAllowed { doing: format!("DescribeConfigs on {name}"), why });
-                    }
                     settings.insert(name.clone(), answer);
                 }
             }
+            // The crate drops why there are none, and each topic has some: this is refused, or the broker that was asked has not
+            // heard of the topic, which was made a moment ago.
+            let Some(name) = settings.iter().find(|(_, answer)| answer.entries.is_empty()).map(|(name, _)| name) else {
+                return Ok(settings);
+            };
+            if Instant::now() >= until {
+                let why = "its settings are not shown, and could not be checked".into();
+                return Err(OpenError::NotAllowed { doing: format!("DescribeConfigs on {name}"), why });
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    async fn show(&self, options: &Options) -> Result<Vec<TopicShown>, OpenError> {
+        let names: Vec<String> = Topic::ALL.iter().map(|topic| options.prefixed(topic.name())).collect();
+        let there: Vec<&String> = names.iter().filter(|name| self.replication.contains_key(*name)).collect();
+        let settings = self.settings(options, &there).await?;
         let mut shown = Vec::new();
         for (topic, name) in Topic::ALL.into_iter().zip(names) {
             let there = self.replication.get(&name).zip(settings.get(&name));
