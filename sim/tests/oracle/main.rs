@@ -331,8 +331,8 @@ fn no_gap_no_duplicate() {
     let healed = "
         11s world fault api-0 is cut off
         13s world healed
-        20s client-0 watching 1 a
-        24s client-0 closed 1 4404";
+        23s client-0 watching 1 a
+        27s client-0 closed 1 4404";
     let heals_all = || OracleConfig { heals_all: true, ..OracleConfig::default() };
     let story = "a replica that is well again";
     check_with(heals_all(), &Broken(4), story, &format!("{RUNS}{healed}"));
