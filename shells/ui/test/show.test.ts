@@ -45,6 +45,8 @@ test("the smallest step away from the end lets go of it, and nothing moves again
 test("a view that grows or shrinks goes on following the end, and scrolling by the browser is not the reader's", () => {
   const show = showing(100);
   show.resize(8 * ROW);
+  // What this page had scrolled before is told only now.
+  expect(show.onScroll(90 * ROW, 8 * ROW)).toBe(false);
   show.update(100, []);
   expect([show.follow, show.scroll.scrolled]).toEqual([true, 92 * ROW]);
   // The browser had to scroll up by two rows, and says so before it tells the new size.

@@ -76,8 +76,10 @@ export class Show {
 
   /** The view is so high now. A browser scrolls up what would end above the end of a view that has grown: that is not its reader. */
   resize(view: number): void {
+    // As it shrinks the browser leaves it where it is, until it is drawn.
+    const clamped = this.follow && view > this.view;
     this.view = view;
-    if (this.follow) this.scroll.goTo(Number.MAX_SAFE_INTEGER, view);
+    if (clamped) this.scroll.goTo(Number.MAX_SAFE_INTEGER, view);
   }
 
   /** The element is scrolled so far, and so high. Says whether that was its reader, and not this page or the browser. */
