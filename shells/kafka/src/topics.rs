@@ -227,7 +227,8 @@ impl Cluster {
             }
             // The crate drops why there are none, and each topic has some: this is refused, or the broker that was asked has not
             // heard of the topic, which was made a moment ago.
-            let Some(name) = settings.iter().find(|(_, answer)| answer.entries.is_empty()).map(|(name, _)| name) else {
+            let is_hidden = |name: &&&String| settings.get(**name).is_none_or(|answer| answer.entries.is_empty());
+            let Some(name) = there.iter().find(is_hidden) else {
                 return Ok(settings);
             };
             if Instant::now() >= until {
