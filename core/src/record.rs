@@ -1,4 +1,4 @@
-//! The records on the four topics: JSON, read leniently (unknown fields are ignored) and written one way.
+//! The records about tasks, on four of the topics: JSON, read leniently (unknown fields are ignored) and written one way.
 //!
 //! A record that can't be read is a value, [`Unreadable`]: what to do with it is decided where it was read.
 
