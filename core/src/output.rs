@@ -105,6 +105,11 @@ impl Reader {
         self.due = None;
     }
 
+    /// Nothing more is to be said of it.
+    pub const fn discard(&mut self) {
+        self.due = None;
+    }
+
     /// When to call [`Self::unfinished`].
     pub const fn deadline(&self) -> Option<Instant> {
         self.due

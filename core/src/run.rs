@@ -746,6 +746,8 @@ impl Output {
     }
 
     fn discard(&mut self) {
+        self.stdout.discard();
+        self.stderr.discard();
         self.lines.take();
         self.in_flight = None;
         self.append_again_at = None;

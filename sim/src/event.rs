@@ -3,6 +3,7 @@
 use baton_core::id::{TaskId, UpdateId};
 use baton_core::log::{Epoch, Offset, Partition, Topic};
 use baton_core::process::ExitStatus;
+use baton_core::time::Timestamp;
 use bytes::Bytes;
 use std::fmt;
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub struct Logged {
     pub partition: Partition,
     /// Where it is.
     pub offset: Offset,
+    /// When its leader wrote it, by that broker's clock.
+    pub at: Timestamp,
     /// As it was written.
     pub key: Bytes,
     /// As it was written.

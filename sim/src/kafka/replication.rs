@@ -1,9 +1,9 @@
 //! How records come to the followers, can't be lost any more, are shown to readers, and go when they are too old.
 
 use super::cluster::{BROKERS, Cluster, State};
-use super::partition::{Fate, Log};
+use super::partition::{Batch, Fate, Log};
 use crate::event::{Event, Logged, Node};
-use baton_core::log::{Offset, Partition, Topic, Values};
+use baton_core::log::{Offset, Partition, Topic};
 use baton_core::record::{Kind, ProgressRecord};
 use bytes::Bytes;
 use tokio::time::sleep;
@@ -48,7 +48,7 @@ impl Cluster {
         }
         for batch in log.from(told) {
             if batch.fate == Fate::Plain && batch.base >= told && batch.end() <= safe {
-                for logged in records(log.topic, log.partition, batch.base, &batch.key, &batch.values) {
+                for logged in records(log.topic, log.partition, batch) {
                     self.note(broker, Event::Durable(logged));
                 }
             }
@@ -56,7 +56,7 @@ impl Cluster {
         for batch in log.from(shown) {
             let whole = batch.base >= shown && batch.end() <= stable;
             if whole && matches!(batch.fate, Fate::Plain | Fate::Committed) {
-                for logged in records(log.topic, log.partition, batch.base, &batch.key, &batch.values) {
+                for logged in records(log.topic, log.partition, batch) {
                     self.note(broker, Event::Visible(logged));
                 }
             }
@@ -107,18 +107,13 @@ fn ends_a_task(value: &[u8]) -> bool {
     ProgressRecord::read(value).is_ok_and(|record| record.kind.is_some_and(Kind::is_terminal))
 }
 
-pub(super) fn records<'a>(
-    topic: Topic,
-    partition: Partition,
-    base: Offset,
-    key: &'a Bytes,
-    values: &'a Values,
-) -> impl Iterator<Item = Logged> + 'a {
-    values.iter().zip(base..).map(move |(value, offset)| Logged {
+pub(super) fn records<'a>(topic: Topic, partition: Partition, batch: &'a Batch) -> impl Iterator<Item = Logged> + 'a {
+    batch.values.iter().zip(batch.base..).map(move |(value, offset)| Logged {
         topic,
         partition,
         offset,
-        key: key.clone(),
+        at: batch.at,
+        key: batch.key.clone(),
         value: Bytes::copy_from_slice(value),
     })
 }

@@ -109,7 +109,7 @@ impl Cluster {
                 for batch in &mut log.batches {
                     if batch.fate == Fate::Open(open.producer.id) {
                         batch.fate = Fate::Decided(open.producer.id);
-                        for logged in records(log.topic, log.partition, batch.base, &batch.key, &batch.values) {
+                        for logged in records(log.topic, log.partition, batch) {
                             self.note(broker, Event::Durable(logged));
                         }
                     }

@@ -78,7 +78,7 @@ fn is_key_of(key: &[u8], id: &TaskId) -> bool {
 impl Oracle {
     /// A record can no longer be lost.
     pub(super) fn on_durable(&mut self, record: &Logged) -> Verdict {
-        let Logged { topic, partition, offset, key, value } = record;
+        let Logged { topic, partition, offset, key, value, .. } = record;
         let what = match topic {
             Topic::Tasks => self.on_task(record)?,
             Topic::Progress => self.on_update(record)?,
@@ -117,7 +117,7 @@ impl Oracle {
         let id = task.task_id.clone();
         book.open.insert(offset, Job::Task(id.clone()));
         if self.task(&id).places.is_empty() {
-            self.note_limits(&id, &task);
+            self.note_limits(&id, &task, record.at);
         }
         let known = self.task(&id);
         if known.places.is_empty() {

@@ -56,8 +56,8 @@ impl Limits {
 /// What is known of a task's times.
 #[derive(Debug, Default)]
 pub(super) struct Times {
-    /// Since when its record is durable.
-    known_at: Option<Duration>,
+    /// Since when its record is on the log, by the clock of a broker. It may be durable much later.
+    logged_at: Option<Timestamp>,
     /// When its first attempt was begun, durably; and by its worker's clock.
     first_begun: Option<Duration>,
     first_at: Option<Timestamp>,
@@ -71,11 +71,10 @@ pub(super) struct Times {
 }
 
 impl Oracle {
-    pub(super) fn note_limits(&mut self, id: &TaskId, record: &TaskRecord) {
-        let now = self.now.at;
+    pub(super) fn note_limits(&mut self, id: &TaskId, record: &TaskRecord, logged_at: Timestamp) {
         let task = self.task(id);
         task.limits = Limits::of(record);
-        task.times.known_at = Some(now);
+        task.times.logged_at = Some(logged_at);
     }
 
     /// Notes when an attempt spoke, and for how long it had not.
@@ -171,19 +170,18 @@ impl Oracle {
 
     /// A task has ended as its limits and its type have it.
     pub(super) fn ended_by_policy(&mut self, said: &Said) -> Verdict {
-        let (now, skew, max) = (self.now.at, self.config.skew, self.max_attempts_of(&said.task));
+        let (skew, max) = (self.config.skew, self.max_attempts_of(&said.task));
         let (id, task) = (&said.task, &self.tasks[&said.task]);
         let Some(end) = task.end.as_ref().filter(|end| end.kind == Kind::Failed) else { return Ok(()) };
         let wrong = |what: &str| Self::wrong_policy(id, &format!("ended {:?}, and {what}", end.text));
-        // A record is on the log before it is durable, and an attempt is begun before that is.
-        let known_for = task.times.known_at.map(|since| now.saturating_sub(since) + SLACK);
+        let waited_for = task.times.logged_at.zip(said.at).map(|(logged, at)| at.since(logged));
         let begun_for = task.times.first_at.zip(said.at).map(|(first, at)| at.since(first));
         let has_taken = |time: Option<Duration>, limit: Option<Duration>| {
             time.zip(limit).is_some_and(|(time, limit)| time + skew >= limit)
         };
         let timed_out = |how: &str| end.text.starts_with(&format!("FAILED: timed out: {how}"));
-        if timed_out("not begun") && (task.begun > 0 || !has_taken(known_for, task.limits.queued)) {
-            return wrong(&format!("{} attempts were begun, it is known for {known_for:?}", task.begun));
+        if timed_out("not begun") && (task.begun > 0 || !has_taken(waited_for, task.limits.queued)) {
+            return wrong(&format!("{} attempts were begun, it has waited for {waited_for:?}", task.begun));
         }
         if timed_out("all attempts") && !has_taken(begun_for, task.limits.total) {
             return wrong(&format!("its first attempt began {begun_for:?} before"));

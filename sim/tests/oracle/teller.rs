@@ -95,7 +95,8 @@ impl Teller {
             _ => *next,
         };
         *next = offset + 1;
-        let record = Logged { topic, partition: 0, offset, key: key.into(), value: value.into() };
+        let at = Timestamp::default();
+        let record = Logged { topic, partition: 0, offset, at, key: key.into(), value: value.into() };
         self.durable.insert(words.to_owned(), record.clone());
         Some(record)
     }
