@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 use baton_benches::{chunk, delivered, line, now, task_id};
+use baton_core::agent_report::Spent;
 use baton_core::hub::{Format, Hub, HubConfig, Input, Read, Stretch};
 use baton_core::id::UpdateId;
 use baton_core::launch::Launch;
@@ -55,6 +56,7 @@ fn running(config: &[u8]) -> Run {
         secrets: Vec::new(),
         stdin: None,
         policy: Policy::new(Duration::from_secs(10), 3),
+        spent: Spent::default(),
         total_left: None,
         queued: Duration::ZERO,
         max_line: CHUNK,

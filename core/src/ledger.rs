@@ -4,6 +4,7 @@
 //! It lives in the committed offset and its metadata, a line of text that fits Kafka's limit. It never says more than
 //! what is durable, and never goes on without its map: what can't be read is an error, not an empty ledger.
 
+use crate::agent_report::Cost;
 use crate::log::Offset;
 use crate::tenure::MAX_TITLE;
 use crate::time::Timestamp;
@@ -16,11 +17,14 @@ use std::ops::Range;
 /// versions took one less), less the title that stands before it.
 pub const MAX_METADATA: usize = 4095 - MAX_TITLE;
 /// What one task that runs can add to the text at most: its attempts, its wait, and later its end.
-const ENTRY: usize = 80;
+const ENTRY: usize = 90;
 /// Without retries a ledger is written as it was before there were any, so that an earlier Baton reads it too.
 const WITHOUT_RETRIES: &str = "1";
-const VERSION: &str = "2";
-/// In this base times are written: milliseconds of this century have eight digits.
+/// And without costs as before there were those.
+const WITHOUT_COSTS: &str = "2";
+const VERSION: &str = "3";
+/// In this base times and costs are written: milliseconds of this century have eight digits, and so have millionths of the most
+/// dollars.
 const BASE: u32 = 36;
 
 /// How often a task was begun, and what it waits for.
@@ -36,6 +40,8 @@ pub struct Tries {
     pub next_at: Option<Timestamp>,
     /// When the first attempt began, where all of them together have a timeout.
     pub since: Option<Timestamp>,
+    /// What the attempts cost that are over, as far as their agents told. Of one that was lost nobody could note it.
+    pub cost: Cost,
 }
 
 impl Tries {
@@ -83,7 +89,7 @@ impl Ledger {
             return Ok(ledger);
         }
         let (version, rest) = metadata.split_once('|').ok_or(BadLedger::Corrupt("it has no version"))?;
-        if version != VERSION && version != WITHOUT_RETRIES {
+        if ![VERSION, WITHOUT_COSTS, WITHOUT_RETRIES].contains(&version) {
             return Err(BadLedger::Version(version.into()));
         }
         let (body, sum) = rest.rsplit_once('|').ok_or(BadLedger::Corrupt("it has no checksum"))?;
@@ -120,6 +126,7 @@ impl Ledger {
             rest = before;
             Some(after)
         };
+        let cost = take('$').map(|text| u64::from_str_radix(text, BASE));
         let (since, next_at) = (take('^').map(read_time), take('@').map(read_time));
         let (failed, returned) = (take('!').map(str::parse), take('/').map(str::parse));
         let tries = Tries {
@@ -128,6 +135,7 @@ impl Ledger {
             failed: failed.unwrap_or(Ok(0)).ok()?,
             next_at: next_at.map_or(Some(None), |time| time.map(Some))?,
             since: since.map_or(Some(None), |time| time.map(Some))?,
+            cost: Cost::of_millionths(cost.unwrap_or(Ok(0)).ok()?),
         };
         let offset = self.watermark.checked_add(at.parse().ok()?)?;
         let adds_up = tries.begun > 0 && tries.returned.checked_add(tries.failed)? <= tries.begun;
@@ -135,7 +143,7 @@ impl Ledger {
     }
 
     /// The metadata that stands beside the watermark: `version|ended|attempts|checksum`, offsets relative to the watermark.
-    /// Attempts are `offset:begun/returned!failed@next^since`; what is nothing is left out.
+    /// Attempts are `offset:begun/returned!failed@next^since$cost`; what is nothing is left out.
     pub fn write(&self) -> String {
         let mut body = String::new();
         for (i, (start, end)) in self.ended.iter().enumerate() {
@@ -156,12 +164,22 @@ impl Ledger {
             for (mark, time) in [('@', tries.next_at), ('^', tries.since)] {
                 if let Some(time) = time {
                     body.push(mark);
-                    write_time(time, &mut body);
+                    write_number(u64::try_from(time.as_millis()).unwrap_or_default(), &mut body);
                 }
+            }
+            if tries.cost > Cost::default() {
+                body.push('$');
+                write_number(tries.cost.millionths(), &mut body);
             }
         }
         let sum = checksum(self.watermark, &body);
-        let version = if self.tries.values().any(|tries| tries.has_retries()) { VERSION } else { WITHOUT_RETRIES };
+        let version = if self.tries.values().any(|tries| tries.cost > Cost::default()) {
+            VERSION
+        } else if self.tries.values().any(|tries| tries.has_retries()) {
+            WITHOUT_COSTS
+        } else {
+            WITHOUT_RETRIES
+        };
         format!("{version}|{body}|{sum}")
     }
 
@@ -236,6 +254,13 @@ impl Ledger {
         }
     }
 
+    /// The attempts by now cost that much together.
+    pub fn spend(&mut self, offset: Offset, cost: Cost) {
+        if let Some(tries) = self.tries.get_mut(&offset) {
+            tries.cost = tries.cost.max(cost);
+        }
+    }
+
     /// The attempt was handed back, by no fault of the task.
     pub fn hand_back(&mut self, offset: Offset) {
         if let Some(tries) = self.tries.get_mut(&offset) {
@@ -244,8 +269,7 @@ impl Ledger {
     }
 }
 
-fn write_time(time: Timestamp, body: &mut String) {
-    let mut rest = u64::try_from(time.as_millis()).unwrap_or_default();
+fn write_number(mut rest: u64, body: &mut String) {
     let mut digits = Vec::new();
     loop {
         let digit = u32::try_from(rest % u64::from(BASE)).expect("it is less than the base");
@@ -300,12 +324,30 @@ mod tests {
         assert_eq!(ledger.write(), "2||0:1!1@mubbscwo^mubbs7i8,3:3/1!1|09763f85");
         let again = Ledger::read(100, &ledger.write()).unwrap();
         assert_eq!(again, ledger);
-        let expected = Tries { begun: 1, returned: 0, failed: 1, next_at: Some(at(7)), since: Some(at(0)) };
+        let expected =
+            Tries { begun: 1, returned: 0, failed: 1, next_at: Some(at(7)), since: Some(at(0)), ..Tries::default() };
         assert_eq!(again.tries(100), expected);
         assert_eq!((again.tries(103).counted(), again.tries(103).unaccounted()), (2, 1));
         // The next attempt begins: it waits no longer, and the first one's beginning stays.
         ledger.begin(100, Some(at(8)));
         assert_eq!(ledger.tries(100), Tries { begun: 2, next_at: None, ..expected });
+    }
+
+    #[test]
+    fn what_attempts_cost_is_in_the_text() {
+        let cost = |dollars| Cost::of_usd(dollars).unwrap();
+        let mut ledger = Ledger::default();
+        ledger.begin(0, None);
+        ledger.spend(0, cost(1.25));
+        ledger.hand_back(0);
+        assert_eq!(ledger.write(), "3||0:1/1$qsi8|9c655142");
+        ledger.begin(0, None);
+        ledger.spend(0, cost(1.0));
+        ledger.retry(0, Timestamp::from_millis(0));
+        let again = Ledger::read(0, &ledger.write()).unwrap();
+        assert_eq!((again.tries(0).cost, again.tries(0).failed), (cost(1.25), 1), "what was spent does not come back");
+        ledger.end(0);
+        assert!(ledger.write().starts_with("1|"));
     }
 
     #[test]
@@ -329,7 +371,7 @@ mod tests {
         assert_eq!(Ledger::read(0, &good), Ok(ledger));
         assert_eq!(Ledger::read(1, &good), Err(BadLedger::Corrupt("its checksum does not fit")));
         assert!(matches!(Ledger::read(0, &good.replace('3', "4")), Err(BadLedger::Corrupt(_))));
-        assert_eq!(Ledger::read(0, "3|x"), Err(BadLedger::Version("3".into())));
+        assert_eq!(Ledger::read(0, "4|x"), Err(BadLedger::Version("4".into())));
         // Well summed, and still nonsense.
         for body in [
             "0|",
@@ -346,6 +388,9 @@ mod tests {
             "|1:1^-1",
             "|1:1^a@b",
             "|1:1!",
+            "|1:1$",
+            "|1:1$-1",
+            "|1:1$1^a",
             "18446744073709551615|",
         ] {
             let text = format!("1|{body}|{}", checksum(0, body));
@@ -395,6 +440,7 @@ mod tests {
                 // What runs ends, fails, is handed back or goes on.
                 if let Some(offset) = running.first().copied().filter(|_| op > 0) {
                     running.remove(&offset);
+                    ledger.spend(offset, Cost::of_usd(1e9).unwrap());
                     match op {
                         1 => ledger.end(offset),
                         2 => ledger.retry(offset, at),

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code, clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros)]
 
 pub mod account;
+pub mod agent_report;
 pub mod groups;
 pub mod hub;
 pub mod id;

@@ -21,6 +21,8 @@ const SAMPLES_A_SECOND: f64 = 1.0;
 pub struct OutputSettings {
     /// Whether secrets are taken out.
     pub redact: bool,
+    /// Whether lines that are JSON of a known shape are read for what the agent says of its work.
+    pub reports: bool,
     /// After how long a line that is not over is shown as it stands: a progress bar, a prompt.
     pub flush_after: Time,
     /// How many lines a second are kept of an attempt; beyond, lines are left out.
@@ -33,7 +35,7 @@ pub struct OutputSettings {
 
 impl Default for OutputSettings {
     fn default() -> Self {
-        Self { redact: true, flush_after: Time(FLUSH_AFTER), max_rate: None, max_size: None }
+        Self { redact: true, reports: true, flush_after: Time(FLUSH_AFTER), max_rate: None, max_size: None }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A task type says it as data, and a task may say some of it again for itself. Nothing here knows of a clock or of a ledger.
 
+use crate::agent_report::Cost;
 use crate::process::{ExitStatus, signal_name, signal_number};
 use crate::quantity::Time;
 use crate::record::TaskRecord;
@@ -122,6 +123,8 @@ pub enum Cause {
     RunTimeout,
     /// The process wrote nothing for too long.
     SilenceTimeout,
+    /// All attempts together cost more than they may.
+    CostLimit,
     /// All attempts together took too long.
     TotalTimeout,
     /// The project's config was not to be had, or of no use.
@@ -312,6 +315,8 @@ pub struct Policy {
     pub total: Option<Duration>,
     /// How long a process has between SIGTERM and SIGKILL.
     pub grace: Duration,
+    /// What all attempts may cost together.
+    pub max_cost: Option<Cost>,
     /// How many attempts may be begun, less those that were handed back.
     pub max_attempts: u32,
     /// The longest wait after the first failure, and of all.
@@ -329,6 +334,7 @@ impl Policy {
             run: None,
             silence: None,
             total: None,
+            max_cost: None,
             grace,
             max_attempts,
             waits: (first.0, cap.0),
@@ -338,13 +344,14 @@ impl Policy {
 
     /// The same, but for what a type says.
     #[must_use]
-    pub fn of_type(self, timeouts: &Timeouts, retries: &Retries, exits: &Exits) -> Self {
+    pub fn of_type(self, timeouts: &Timeouts, retries: &Retries, exits: &Exits, max_cost: Option<Cost>) -> Self {
         let time = |time: Option<Time>| time.map(|time| time.0);
         Self {
             queued: time(timeouts.queued).or(self.queued),
             run: time(timeouts.run).or(self.run),
             silence: time(timeouts.silence).or(self.silence),
             total: time(timeouts.total).or(self.total),
+            max_cost: max_cost.or(self.max_cost),
             grace: time(timeouts.grace).unwrap_or(self.grace),
             max_attempts: retries.max_attempts.unwrap_or(self.max_attempts),
             waits: (retries.first.0, retries.cap.0),
@@ -361,6 +368,7 @@ impl Policy {
             run: time(task.timeout_s).or(self.run),
             silence: time(task.silence_timeout_s).or(self.silence),
             total: time(task.total_timeout_s).or(self.total),
+            max_cost: task.max_cost_usd.or(self.max_cost),
             grace: time(task.grace_s).map_or(self.grace, |grace| grace.min(MAX_GRACE)),
             max_attempts: task.max_attempts.unwrap_or(self.max_attempts),
             ..self
@@ -376,6 +384,16 @@ impl Policy {
             Cause::TotalTimeout => format!("timed out: all attempts together took {}", after(self.total)),
             _ => format!("timed out after {}", after(self.run)),
         }
+    }
+
+    /// Whether that is more than a task may cost.
+    pub fn is_beyond_budget(&self, cost: Cost) -> bool {
+        self.max_cost.is_some_and(|most| cost > most)
+    }
+
+    /// The reason of a failure by its cost.
+    pub fn beyond_budget(&self, cost: Cost) -> String {
+        format!("cost {cost}, and may cost {} at most", self.max_cost.unwrap_or_default())
     }
 
     /// How long to wait after so many failures, the first of which is 1.
@@ -432,7 +450,7 @@ mod tests {
         let retries: Retries = toml::from_str("max_attempts = 5").unwrap();
         let task = br#"{"task_id": "a", "project": "p", "type": "t", "silence_timeout_s": 3, "grace_s": 100000000}"#;
         let policy = Policy::new(Duration::from_secs(10), 3)
-            .of_type(&timeouts, &retries, &Exits::default())
+            .of_type(&timeouts, &retries, &Exits::default(), None)
             .of_task(&TaskRecord::read(task).unwrap());
         assert_eq!((policy.run, policy.silence), (Some(Duration::from_mins(1)), Some(Duration::from_secs(3))));
         assert_eq!((policy.total, policy.grace, policy.max_attempts), (None, MAX_GRACE, 5));

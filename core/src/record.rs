@@ -3,6 +3,7 @@
 //! A record that can't be read is a value, [`Unreadable`]: what to do with it is decided where it was read.
 
 use crate::account::{Account, AttemptEnd, Tally};
+use crate::agent_report::{AgentReport, Cost};
 use crate::id::{TaskId, UpdateId};
 use crate::process::{ExitStatus, Stream};
 use crate::time::Timestamp;
@@ -86,6 +87,9 @@ pub struct TaskRecord {
     /// How many attempts may be begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
+    /// What all attempts may cost together, as far as the agent tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cost_usd: Option<Cost>,
     /// What the client sent as `Idempotency-Key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -127,6 +131,7 @@ impl TaskRecord {
             self.total_timeout_s,
             self.grace_s,
             self.max_attempts.map(u64::from),
+            self.max_cost_usd.map(Cost::millionths),
         ];
         let asked = (&self.project, &self.kind, &self.command, &params, limits);
         Submission(Sha256::digest(write(&asked)).into())
@@ -240,6 +245,10 @@ pub struct ProgressRecord<'a> {
     /// Of a `retrying` or a terminal update: the account of how the attempt ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Box<Account>>,
+    /// Of a line that said something new of the agent's work: all that was said by then, but for a result that was told
+    /// before. Of a `retrying` or a terminal update: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Box<AgentReport>>,
 }
 
 impl<'a> ProgressRecord<'a> {
@@ -262,6 +271,7 @@ impl<'a> ProgressRecord<'a> {
             next_at: None,
             tally: None,
             ending: None,
+            report: None,
         }
     }
 
@@ -400,7 +410,7 @@ mod tests {
         for (garbage, says) in [
             (&b""[..], "the record is empty"),
             (b"\xff\xfe", "expected value at line 1 column 1"),
-            (b"[]", "invalid length 0, expected struct TaskRecord with 14 elements at line 1 column 2"),
+            (b"[]", "invalid length 0, expected struct TaskRecord with 15 elements at line 1 column 2"),
             (b"{}", "missing field `task_id` at line 1 column 2"),
             (
                 br#"{"task_id": "../x"}"#,

@@ -5,6 +5,7 @@ use aho_corasick::{AhoCorasick, Anchored, Input, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -51,6 +52,17 @@ impl Secrets {
         let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&forms);
         // It can only be too large, which so few forms are not.
         finder.map_or(Self(None), |finder| Self(Some(Arc::new(Tables { finder, forms, longest }))))
+    }
+
+    /// The text without them.
+    pub fn taken_out_of<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let Some(tables) = self.0.as_deref().filter(|tables| tables.finder.is_match(text)) else { return text.into() };
+        let mut shown = String::with_capacity(text.len());
+        tables.finder.replace_all_with(text, &mut shown, |_, _, shown| {
+            shown.push_str(REDACTED);
+            true
+        });
+        shown.into()
     }
 
     /// Whether there is nothing to take out.

@@ -4,6 +4,7 @@
 //! changes nothing. It never touches the ledger: what it hands over is an [`Ending`], and the worker decides the rest.
 
 use crate::account::{Account, millis};
+use crate::agent_report::{AgentReport, Listener, Spent};
 use crate::id::{ProjectName, TaskId, UpdateId};
 use crate::launch::Launch;
 use crate::limits::Limits;
@@ -60,6 +61,8 @@ pub struct RunSpec {
     pub stdin: Option<String>,
     /// How long it may take, and what its end means.
     pub policy: Policy,
+    /// What the attempts before it spent, as far as that is known.
+    pub spent: Spent,
     /// What is left of the time that all attempts may take together.
     pub total_left: Option<Duration>,
     /// How long it waited for its slot.
@@ -138,11 +141,11 @@ pub enum Effect {
 pub enum Ending {
     /// The task has ended; its lines are on the log.
     Outcome(Box<Outcome>),
-    /// The attempt was broken off for another worker to begin anew; its lines are on the log.
-    HandedBack,
+    /// The attempt was broken off for another worker to begin anew; its lines are on the log. All attempts spent so much.
+    HandedBack(Spent),
     /// The process was lost, and nobody had asked for its end: the attempt counts, and the task is begun anew. Its lines are
-    /// on the log.
-    Lost,
+    /// on the log. All attempts spent so much.
+    Lost(Spent),
     /// The claim was lost. Nothing may be written.
     Abandoned,
 }
@@ -172,13 +175,15 @@ pub struct Outcome {
     pub account: Account,
     /// The last lines of the attempt, for a dead letter.
     pub last_lines: Vec<String>,
+    /// What the agent said of its work, if it said anything.
+    pub report: Option<Box<AgentReport>>,
 }
 
 impl Outcome {
     /// A failure for good, of which no more is known.
     pub fn failed(reason: String, account: Account) -> Self {
         let (reason, last_lines) = (Some(reason), Vec::new());
-        Self { kind: Kind::Failed, seq: 1, reason, worth_retry: false, exit: None, account, last_lines }
+        Self { kind: Kind::Failed, seq: 1, reason, worth_retry: false, exit: None, account, last_lines, report: None }
     }
 }
 
@@ -186,7 +191,8 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Told {
     HandBack,
-    TimedOut(Cause),
+    /// It took longer, or cost more, than it may.
+    Exceeded(Cause),
     Stop,
     Abandon,
 }
@@ -370,6 +376,9 @@ impl Run {
                     *silent_at = self.spec.policy.silence.map(|silence| now.mono + silence);
                 }
                 self.output.take(stream, bytes, now);
+                if self.is_beyond_budget() {
+                    self.signal(Told::Exceeded(Cause::CostLimit), false, now);
+                }
             }
             State::Stopping { told, .. } if *told != Told::Abandon => self.output.take(stream, bytes, now),
             _ => {}
@@ -388,12 +397,20 @@ impl Run {
         }
         match (told, exit) {
             (Some(told), exit) => self.over_by(told, exit, now),
+            // As it would have been had its last line come a moment earlier.
+            (None, exit) if self.is_beyond_budget() => self.over_by(Told::Exceeded(Cause::CostLimit), exit, now),
             (None, None) => {
                 hit(Mark::ProcessLost);
-                self.state = State::Flushing { ending: Ending::Lost };
+                self.state = State::Flushing { ending: Ending::Lost(self.output.listener.report().spent()) };
             }
             (None, Some(exit)) => self.over_by_itself(exit, now),
         }
+    }
+
+    /// Whether all attempts cost more than the task may, as the agent tells it.
+    fn is_beyond_budget(&self) -> bool {
+        let cost = self.output.listener.report().cost_usd;
+        cost.is_some_and(|cost| self.spec.policy.is_beyond_budget(cost))
     }
 
     /// The process ended, and not by Baton's doing: what that means, its type says.
@@ -470,7 +487,7 @@ impl Run {
         if !at_once && is(Mutant::SigtermTakenForExit) {
             return self.over_by(told, None, now);
         }
-        if !at_once && matches!(told, Told::Stop | Told::TimedOut(_)) {
+        if !at_once && matches!(told, Told::Stop | Told::Exceeded(_)) {
             self.output.note_stopping(grace, now);
         }
     }
@@ -479,7 +496,7 @@ impl Run {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
         let total_is_up = due(self.total_at);
         match &mut self.state {
-            State::Preparing { .. } if total_is_up => self.over_by(Told::TimedOut(Cause::TotalTimeout), None, now),
+            State::Preparing { .. } if total_is_up => self.over_by(Told::Exceeded(Cause::TotalTimeout), None, now),
             State::Preparing { fetch_again_at, .. } if due(*fetch_again_at) => {
                 *fetch_again_at = None;
                 self.fetches += 1;
@@ -487,16 +504,16 @@ impl Run {
             }
             State::Running { .. } if total_is_up => {
                 hit(Mark::TotalTimedOut);
-                self.signal(Told::TimedOut(Cause::TotalTimeout), false, now);
+                self.signal(Told::Exceeded(Cause::TotalTimeout), false, now);
             }
             State::Running { times_out_at, .. } if due(*times_out_at) => {
                 hit(Mark::TimedOut);
-                self.signal(Told::TimedOut(Cause::RunTimeout), false, now);
+                self.signal(Told::Exceeded(Cause::RunTimeout), false, now);
             }
             State::Running { silent_at, .. } if due(*silent_at) => {
                 if self.output.lines.bytes() < limit(MAX_PENDING, 16 * 1024) {
                     hit(Mark::SilenceTimedOut);
-                    self.signal(Told::TimedOut(Cause::SilenceTimeout), false, now);
+                    self.signal(Told::Exceeded(Cause::SilenceTimeout), false, now);
                 } else {
                     // Nobody reads its pipe: it may have written, or want to.
                     *silent_at = self.spec.policy.silence.map(|silence| now.mono + silence);
@@ -525,11 +542,17 @@ impl Run {
                 let cause = if force { Cause::ForceStop } else { Cause::Stop };
                 self.over(Kind::Stopped, None, exit, cause, now);
             }
-            Told::TimedOut(cause) => {
+            Told::Exceeded(Cause::CostLimit) => {
+                let cost = self.output.listener.report().cost_usd.unwrap_or_default();
+                self.fail(Cause::CostLimit, self.spec.policy.beyond_budget(cost), exit, now);
+            }
+            Told::Exceeded(cause) => {
                 let reason = self.spec.policy.timed_out(cause);
                 self.fail(cause, reason, exit, now);
             }
-            Told::HandBack => self.state = State::Flushing { ending: Ending::HandedBack },
+            Told::HandBack => {
+                self.state = State::Flushing { ending: Ending::HandedBack(self.output.listener.report().spent()) };
+            }
             Told::Abandon => self.state = State::Flushing { ending: Ending::Abandoned },
         }
     }
@@ -550,6 +573,7 @@ impl Run {
             exit: status,
             account: self.account(cause, exit, now),
             last_lines,
+            report: Some(self.output.listener.report()).filter(|said| !said.is_empty()).cloned().map(Box::new),
         };
         self.state = State::Flushing { ending: Ending::Outcome(Box::new(outcome)) };
     }
@@ -591,6 +615,9 @@ struct Output {
     stdout: Reader,
     stderr: Reader,
     budget: Budget,
+    /// Whether lines are read for what the agent says of its work.
+    listens: bool,
+    listener: Listener,
     lines: ValuesBuilder,
     /// What was asked to be appended, until the log has it.
     in_flight: Option<Values>,
@@ -615,6 +642,8 @@ impl Output {
             stdout: Reader::new(spec.max_line, &spec.output),
             stderr: Reader::new(spec.max_line, &spec.output),
             budget: Budget::new(&spec.output),
+            listens: spec.output.reports,
+            listener: Listener::new(spec.spent),
             lines: ValuesBuilder::default(),
             in_flight: None,
             append_again_at: None,
@@ -645,6 +674,7 @@ impl Output {
     fn redact(&mut self, secrets: &Secrets) {
         self.stdout.redact(secrets.clone());
         self.stderr.redact(secrets.clone());
+        self.listener.redact(secrets.clone());
     }
 
     /// When to call [`Self::show_unfinished`].
@@ -683,8 +713,8 @@ impl Output {
     }
 
     fn with_reader(&mut self, stream: Stream, work: impl FnOnce(&mut Reader, &mut dyn FnMut(Line<'_>)), now: Now) {
-        let Self { task_id, attempt, next_seq, stdout, stderr, budget, lines, last_lines, last_error, count, .. } =
-            self;
+        let Self { task_id, attempt, next_seq, stdout, stderr, budget, listens, listener, lines, .. } = self;
+        let (last_lines, last_error, count) = (&mut self.last_lines, &mut self.last_error, &mut self.count);
         let reader = if stream == Stream::Stdout { stdout } else { stderr };
         work(reader, &mut |line| {
             *count += 1;
@@ -696,6 +726,8 @@ impl Output {
                 if last_lines.len() == LAST_LINES { last_lines.pop_front() } else { None }.unwrap_or_default();
             replace(&mut last, &line.text, LAST_LINE_BYTES);
             last_lines.push_back(last);
+            // A line that was cut is no JSON any more.
+            let wrong = if *listens && line.cut == 0 { listener.hear(&line.text) } else { None };
             let left_out = match budget.judge(line.text.len(), now.mono) {
                 Verdict::LeftOut => return,
                 Verdict::Said { left_out } => left_out,
@@ -714,9 +746,14 @@ impl Output {
             let record = ProgressRecord {
                 stream: (stream == Stream::Stderr).then_some(stream),
                 cut: (line.cut > 0).then_some(line.cut),
+                report: listener.news(),
                 ..ProgressRecord::new(task_id, id, kind, now.wall, line.text)
             };
             lines.push_with(|buffer| record.write_to(buffer));
+            if let Some(wrong) = wrong {
+                let record = ProgressRecord::new(task_id, next(), Kind::Line, now.wall, wrong);
+                lines.push_with(|buffer| record.write_to(buffer));
+            }
         });
     }
 

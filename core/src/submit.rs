@@ -1,5 +1,6 @@
 //! What a POST becomes: a task record, or the reasons why not.
 
+use crate::agent_report::{Cost, MAX_COST_USD};
 use crate::id::{ProjectName, TaskId};
 use crate::json::read_strictly;
 use crate::policy::{MAX_ATTEMPTS, MAX_GRACE, MAX_TIMEOUT};
@@ -14,7 +15,7 @@ use std::time::Duration;
 /// The longest `Idempotency-Key`, in bytes.
 pub const MAX_IDEMPOTENCY_KEY: usize = 255;
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "project",
     "type",
     "command",
@@ -25,6 +26,7 @@ const FIELDS: [&str; 10] = [
     "total_timeout_s",
     "grace_s",
     "max_attempts",
+    "max_cost_usd",
 ];
 
 /// Reads a submitted body. `random` names the task if no key does.
@@ -60,6 +62,7 @@ pub fn read_submission(
         total_timeout_s: read.seconds("total_timeout_s", MAX_TIMEOUT),
         grace_s: read.seconds("grace_s", MAX_GRACE),
         max_attempts: read.whole("max_attempts", MAX_ATTEMPTS.into()).and_then(|n| u32::try_from(n).ok()),
+        max_cost_usd: read.cost("max_cost_usd"),
         idempotency_key: key.map(str::to_owned),
         redriven_from: None,
     };
@@ -138,6 +141,14 @@ impl Fields<'_> {
 
     fn seconds(&mut self, name: &str, most: Duration) -> Option<u64> {
         self.whole(name, most.as_secs())
+    }
+
+    fn cost(&mut self, name: &str) -> Option<Cost> {
+        let value = self.take(name)?;
+        match value.as_f64().filter(|dollars| *dollars <= MAX_COST_USD.into()).and_then(Cost::of_usd) {
+            Some(cost) if cost > Cost::default() => Some(cost),
+            _ => self.wrong(name, format!("must be a number of US dollars, more than 0 and at most {MAX_COST_USD}")),
+        }
     }
 
     fn whole(&mut self, name: &str, most: u64) -> Option<u64> {

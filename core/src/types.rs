@@ -2,6 +2,7 @@
 //!
 //! Types are data. A value never becomes an option: that is this file's one promise, whatever the value.
 
+use crate::agent_report::Cost;
 use crate::launch::Launch;
 use crate::limits::Limits;
 use crate::output::OutputSettings;
@@ -49,6 +50,9 @@ pub struct TaskType {
     /// What becomes of its output.
     #[serde(default, skip_serializing_if = "OutputSettings::is_default")]
     pub output: OutputSettings,
+    /// What a task may cost, all attempts together, as far as its agent tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cost_usd: Option<Cost>,
     /// How long its tasks may take.
     #[serde(default, skip_serializing_if = "Timeouts::is_default")]
     pub timeouts: Timeouts,
@@ -182,7 +186,7 @@ impl TaskTypes {
     /// What holds for a task: its own word, else its type's, else `defaults`.
     pub fn policy(&self, defaults: Policy, task: &TaskRecord) -> Policy {
         let of_type = match self.types.get(&task.kind) {
-            Some(kind) => defaults.of_type(&kind.timeouts, &kind.retries, &kind.exits),
+            Some(kind) => defaults.of_type(&kind.timeouts, &kind.retries, &kind.exits, kind.max_cost_usd),
             None => defaults,
         };
         of_type.of_task(task)
@@ -235,6 +239,9 @@ impl TaskType {
         }
         if self.agent.as_ref().is_some_and(Vec::is_empty) {
             return Err(format!("{path}.agent: must name a program"));
+        }
+        if self.max_cost_usd.is_some_and(|cost| cost == Cost::default()) {
+            return Err(format!("{path}.max_cost_usd: must be more than nothing"));
         }
         check_name(path, path.trim_start_matches("types."))?;
         check_params(&self.params, path)?;

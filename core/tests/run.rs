@@ -1,6 +1,7 @@
 //! Stories of one run: what happens to it, and a picture of what it does about it.
 #![allow(clippy::unwrap_used)]
 
+use baton_core::agent_report::{Cost, Spent};
 use baton_core::launch::Launch;
 use baton_core::limits::Limits;
 use baton_core::output::OutputSettings;
@@ -28,6 +29,7 @@ fn spec() -> RunSpec {
         secrets: Vec::new(),
         stdin: None,
         policy: Policy { run: Some(Duration::from_mins(1)), ..Policy::new(Duration::from_secs(10), 3) },
+        spent: Spent::default(),
         total_left: None,
         queued: Duration::from_millis(30),
         max_line: 16,
@@ -66,9 +68,11 @@ impl Teller {
                 }
                 Effect::End(Ending::Outcome(o)) => {
                     let account = serde_json::to_string(&o.account).unwrap();
+                    let said =
+                        o.report.as_ref().map_or(String::new(), |r| format!(" {}", serde_json::to_string(r).unwrap()));
                     let retry = if o.worth_retry { "worth a retry, " } else { "" };
                     format!(
-                        "end {:?} {retry}seq={} reason={:?} exit={:?} last={:?}\n           {account}",
+                        "end {:?} {retry}seq={} reason={:?} exit={:?} last={:?}\n           {account}{said}",
                         o.kind, o.seq, o.reason, o.exit, o.last_lines
                     )
                 }
@@ -190,8 +194,60 @@ fn secrets_of_the_project_and_of_the_params_are_taken_out() {
 }
 
 #[test]
+fn what_the_agent_says_of_its_work_stands_beside_its_lines() {
+    let spent = Spent { cost: Cost::of_usd(0.5), tokens: None };
+    let spec = RunSpec { max_line: 200, spent, ..spec() };
+    check_of(
+        "report",
+        spec.clone(),
+        "1ms counted\n2ms fetched-secrets\n5ms spawned\n\
+         6ms out {\"baton\": {\"progress\": 0.5, \"status\": \"sk-\\u00312345\"}}\\nplain\\n\n7ms appended\n\
+         8ms err {\"baton\": {\"cost_usd\": 0.1, \"result\": [1], \"speed\": 3}}\\n\n9ms appended\n\
+         10ms out {\"baton\": {\"progress\": 1}}\n11ms exit 0\n12ms appended",
+    );
+    let output = OutputSettings { reports: false, ..OutputSettings::default() };
+    let story = ALIVE.to_owned() + "6ms out {\"baton\": {\"cost_usd\": 9}}\\n\n7ms appended\n8ms hand-back\n9ms exit 0";
+    check_of("report_off", RunSpec { output, ..spec.clone() }, &story);
+    check_of("report_handed_back", spec, &story);
+}
+
+#[test]
+fn a_cost_beyond_the_budget_ends_the_attempt() {
+    let policy = Policy {
+        max_cost: Cost::of_usd(1.0),
+        exits: serde_json::from_str(r#"{"retry": [1]}"#).unwrap(),
+        ..spec().policy
+    };
+    let spent = Spent { cost: Cost::of_usd(0.5), tokens: None };
+    let spec = RunSpec { policy, spent, max_line: 200, ..spec() };
+    let says = |cost: &str| format!("out {{\"baton\": {{\"cost_usd\": {cost}}}}}");
+    for (name, story) in [
+        (
+            "cost",
+            format!(
+                "6ms {0}\\n\n7ms appended\n8ms {1}\\n\n9ms appended\n11s exit 1\n12s appended",
+                says("0.5"),
+                says("0.51")
+            ),
+        ),
+        ("cost_at_the_end", format!("6ms {}\n7ms exit 0\n8ms appended", says("0.51"))),
+        ("cost_and_stop", format!("6ms {}\\n\n7ms appended\n8ms stop\n9ms exit 1", says("0.51"))),
+    ] {
+        check_of(name, spec.clone(), &(ALIVE.to_owned() + &story));
+    }
+}
+
+#[test]
 fn what_goes_beyond_a_budget_is_left_out_and_counted() {
     let output = OutputSettings { max_rate: Some(2), ..OutputSettings::default() };
+    // What is left out is read all the same.
+    let said = RunSpec { output, max_line: 200, ..spec() };
+    check_of(
+        "left_out_report",
+        said,
+        &(ALIVE.to_owned()
+            + "6ms out 1\\n2\\n{\"baton\": {\"cost_usd\": 1}}\\n\n7ms appended\n2s out 5\\n\n3s appended"),
+    );
     check_of(
         "left_out",
         RunSpec { output, ..spec() },

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use baton_core::account::Account;
+use baton_core::agent_report::{Cost, Spent, Tokens};
 use baton_core::id::TaskId;
 use baton_core::ledger::{Ledger, MAX_METADATA};
 use baton_core::log::{Delivered, Step, Topic, Values, ValuesBuilder};
@@ -55,7 +56,16 @@ fn outcome(kind: Kind, seq: u64) -> Ending {
     let exit = Some(ExitStatus::Code(i32::from(failed)));
     let account = Account { running_ms: Some(40), ..Account::of(Cause::Exit) };
     let last_lines = vec!["bye".into()];
-    Ending::Outcome(Box::new(Outcome { kind, seq, reason, worth_retry: false, exit, account, last_lines }))
+    Ending::Outcome(Box::new(Outcome {
+        kind,
+        seq,
+        reason,
+        worth_retry: false,
+        exit,
+        account,
+        last_lines,
+        report: None,
+    }))
 }
 
 /// An attempt that failed and is worth another.
@@ -123,8 +133,8 @@ fn parse(line: &str) -> Input {
         "done" => Input::Ended(words[1].parse().unwrap(), outcome(Kind::Done, 9)),
         "failed" => Input::Ended(words[1].parse().unwrap(), outcome(Kind::Failed, 9)),
         "retry" => Input::Ended(words[1].parse().unwrap(), worth_retry()),
-        "handed" => Input::Ended(words[1].parse().unwrap(), Ending::HandedBack),
-        "lost-run" => Input::Ended(words[1].parse().unwrap(), Ending::Lost),
+        "handed" => Input::Ended(words[1].parse().unwrap(), Ending::HandedBack(Spent::default())),
+        "lost-run" => Input::Ended(words[1].parse().unwrap(), Ending::Lost(Spent::default())),
         "abandoned" => Input::Ended(words[1].parse().unwrap(), Ending::Abandoned),
         "stepped" => Input::Stepped(words[1].parse().unwrap(), words[2].parse().unwrap(), Ok(())),
         "fenced" => Input::Stepped(words[1].parse().unwrap(), words[2].parse().unwrap(), Err(Unstepped::Fenced)),
@@ -439,6 +449,47 @@ fn all_attempts_together_have_a_time() {
         .filter_map(|effect| if let Effect::Start(_, spec) = effect { spec.total_left } else { None })
         .collect();
     assert_eq!(left, [Duration::from_secs(25), Duration::from_millis(24_998)]);
+}
+
+#[test]
+fn what_attempts_spent_goes_with_the_next_one() {
+    let spent = |dollars, input| Spent { cost: Cost::of_usd(dollars), tokens: Some(Tokens { input, output: 1 }) };
+    let mut worker = Worker::new(config(1));
+    let told = |worker: &mut Worker| {
+        std::iter::from_fn(|| worker.poll())
+            .filter_map(|effect| match effect {
+                Effect::Start(_, spec) => Some(format!("{:?}", spec.spent)),
+                Effect::Step(step) => Some(step.committed.metadata),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    for story in ["claimed 0/0 7", "known", "task 0/0 a flaky", "stepped 0 7"] {
+        worker.handle(parse(story), at(0));
+    }
+    told(&mut worker);
+    // It fails, is lost, is handed back: each with what all attempts spent by then.
+    let Ending::Outcome(failed) = worth_retry() else { unreachable!("it is an outcome") };
+    let failed = Outcome { report: spent(0.5, 10).report(), ..*failed };
+    worker.handle(Input::Ended(1, Ending::Outcome(Box::new(failed))), at(1));
+    let ledger = told(&mut worker).remove(0);
+    assert!(ledger.starts_with("3||0:1!1@") && ledger.contains("$apsw|"), "its cost is in it: {ledger}");
+    worker.handle(parse("stepped 0 7"), at(2));
+    worker.handle(Input::Timeout, at(20_000));
+    assert!(told(&mut worker).contains(&format!("{:?}", spent(0.5, 10))));
+    worker.handle(parse("stepped 0 7"), at(20_001));
+    worker.handle(Input::Ended(2, Ending::Lost(spent(0.75, 20))), at(20_002));
+    assert!(told(&mut worker).contains(&format!("{:?}", spent(0.75, 20))));
+    worker.handle(parse("stepped 0 7"), at(20_003));
+    worker.handle(Input::Ended(3, Ending::HandedBack(spent(1.0, 30))), at(20_004));
+    let ledger = told(&mut worker).pop().unwrap();
+    // Whoever claims the partition next knows what it cost, and no more.
+    let mut worker = Worker::new(config(1));
+    worker.handle(parse(&format!("claimed 0/0 8 {ledger}")), at(30_000));
+    for story in ["known", "task 0/0 a flaky 4"] {
+        worker.handle(parse(story), at(30_000));
+    }
+    assert!(told(&mut worker).contains(&format!("{:?}", Spent { tokens: None, ..spent(1.0, 0) })));
 }
 
 #[test]
@@ -900,7 +951,7 @@ impl World {
                 Way::Well => outcome(Kind::Done, 9),
                 Way::Badly => outcome(Kind::Failed, 9),
                 Way::WorthRetry => worth_retry(),
-                Way::Lost => Ending::Lost,
+                Way::Lost => Ending::Lost(Spent::default()),
             };
             self.tell(Input::Ended(run, ending));
         }

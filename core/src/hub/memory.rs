@@ -27,7 +27,8 @@ impl Task {
         let end_of =
             |attempt: &AttemptView| attempt.end.as_deref().map_or(0, str::len) + account(attempt.ending.as_deref());
         let ends = self.attempts.iter().map(|attempt| size_of_val(attempt) + end_of(attempt)).sum::<usize>();
-        size_of::<Self>() + id.as_str().len() + PLACES + end + asked + ends + self.history.weight()
+        let report = self.report.weight();
+        size_of::<Self>() + id.as_str().len() + PLACES + end + asked + ends + report + self.history.weight()
     }
 }
 
@@ -63,8 +64,9 @@ impl Hub {
         let ready = self.ready();
         if let Some(place) = self.with_params.first().filter(|(open, ..)| !*open || !ready).cloned() {
             self.with_params.remove(&place);
-            if let Some(asked) = self.tasks.get_mut(&place.2).and_then(|task| task.asked.as_mut()) {
-                asked.let_go_of_params();
+            if let Some(task) = self.tasks.get_mut(&place.2) {
+                task.report.result = None;
+                task.asked.as_mut().map(Asked::let_go_of_params);
             }
             self.weigh(&place.2);
             return true;

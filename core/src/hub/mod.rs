@@ -26,6 +26,7 @@ pub use totals::Overview;
 pub use view::{AttemptOutcome, AttemptView, ListKey, ListQuery, MAX_PAGE, PAGE, Page, Status, TaskView};
 
 use crate::account::Tally;
+use crate::agent_report::AgentReport;
 use crate::id::{TaskId, UpdateId};
 use crate::log::{Delivered, Offset, Partition, Topic};
 use crate::problem::Problem;
@@ -146,7 +147,7 @@ pub struct Hub {
     /// Segments in the order they came, by their last update: the first to leave memory.
     resident: VecDeque<(TaskId, UpdateId)>,
     sweep_at: usize,
-    /// Those whose params are in memory: the ended ones first, by their end, then the open ones, by their submission.
+    /// Those whose params or results are in memory: the ended ones first, by their end, then the open ones, by their submission.
     with_params: BTreeSet<(bool, Timestamp, TaskId)>,
     /// Those that have ended, by their end.
     ended: BTreeSet<ListKey>,
@@ -327,7 +328,8 @@ impl Hub {
     pub fn view(&self, id: &TaskId) -> Option<TaskView> {
         let task = self.known(id)?;
         let params = task.asked.as_ref().and_then(Asked::params);
-        Some(TaskView { params, attempts: Some(task.attempts.clone()), ..task.view(id) })
+        let report = Some(&task.report).filter(|report| !report.is_empty()).cloned();
+        Some(TaskView { params, report, attempts: Some(task.attempts.clone()), ..task.view(id) })
     }
 
     /// How many updates the task has, and where the one at this position is, if there is one; `None` if the task is not known.
@@ -395,8 +397,10 @@ impl Hub {
         }
         task.asked = Some(Asked::new(record));
         hit_if(!task.is_waiting(), Mark::UpdateBeforeTask);
+        let old_place = task.place_by_params();
         let old = std::mem::replace(&mut task.listed, listed.clone());
         let (waiting, place) = (task.is_waiting(), task.place_by_params());
+        self.with_params.remove(&old_place);
         self.by_submission.remove(&old);
         self.by_submission.insert(listed);
         self.with_params.insert(place);
@@ -425,6 +429,7 @@ impl Hub {
                 retrying: false,
                 next_at: None,
                 tally: Tally::default(),
+                report: AgentReport::default(),
                 active_at: at,
                 timer: Some(timer),
                 counted: None,
@@ -500,6 +505,7 @@ impl Hub {
             let left_queue = waiting && !task.is_waiting();
             let waited = task.started_at.filter(|_| left_queue).map(|at| at.since(task.listed.0));
             let ended_at = task.ended.as_ref().map(|end| end.at);
+            let has_result = task.report.result.is_some();
             let ended_place = open_place.filter(|_| ended_at.is_some()).map(|before| (before, task.place_by_params()));
             self.queued -= usize::from(left_queue);
             self.pulse.add(&counts, records.at);
@@ -516,6 +522,9 @@ impl Hub {
                 if self.with_params.remove(&open) {
                     self.with_params.insert(ended);
                 }
+            }
+            if has_result && let Some(task) = self.tasks.get(id) {
+                self.with_params.insert(task.place_by_params());
             }
             if let Some(at) = ended_at {
                 let age = now.wall.since(at);
@@ -595,6 +604,8 @@ impl Hub {
             reason: end.reason.as_deref().map(Into::into),
             tally: (last.attempt > 0).then_some(task.tally),
             ending: end.ending.clone(),
+            // Its result may be long, and this stays: it is with the task, for as long as there is room.
+            report: Some(task.report.without_result()).filter(|report| !report.is_empty()).map(Box::new),
             ..ProgressRecord::new(id, last, kind, end.at, end.update.as_str())
         };
         builder.push(&terminal, end.at);

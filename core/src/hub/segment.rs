@@ -4,6 +4,7 @@
 
 use super::needle::Needle;
 use crate::account::{Account, Tally};
+use crate::agent_report::AgentReport;
 use crate::id::{TaskId, UpdateId};
 use crate::log::{Offset, Partition};
 use crate::process::Stream;
@@ -151,6 +152,16 @@ struct Rest {
     next_at: Option<Timestamp>,
     tally: Option<Tally>,
     ending: Option<Box<Account>>,
+    report: Option<Box<AgentReport>>,
+}
+
+impl Rest {
+    /// The bytes that it holds, its own size included.
+    fn weight(&self) -> usize {
+        let ending = self.ending.as_deref().map_or(0, |of| size_of_val(of) + of.by.as_deref().map_or(0, str::len));
+        let report = self.report.as_deref().map_or(0, |of| size_of_val(of) + of.weight());
+        size_of::<Self>() + self.reason.as_deref().map_or(0, str::len) + ending + report
+    }
 }
 
 /// The JSON of a frame.
@@ -183,6 +194,8 @@ struct Frame<'a> {
     tally: Option<Tally>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ending: Option<&'a Account>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<&'a AgentReport>,
 }
 
 /// Where on the log a segment came from, and how to make it again.
@@ -203,6 +216,8 @@ pub struct Origin {
 pub struct Segment {
     updates: Vec<Update>,
     text: String,
+    /// The bytes of what few updates have.
+    rests: usize,
     encoded: [OnceLock<Encoded>; FORMATS],
     gauge: Gauge,
 }
@@ -228,13 +243,14 @@ impl Drop for Segment {
 
 impl Segment {
     fn new(updates: Vec<Update>, text: String, gauge: Gauge) -> Self {
-        let segment = Self { updates, text, encoded: Default::default(), gauge };
+        let rests = updates.iter().filter_map(|update| update.rest.as_deref()).map(Rest::weight).sum();
+        let segment = Self { updates, text, rests, encoded: Default::default(), gauge };
         segment.gauge.add(segment.weight());
         segment
     }
 
     fn weight(&self) -> usize {
-        self.text.capacity() + self.updates.capacity() * size_of::<Update>() + size_of::<Self>()
+        self.text.capacity() + self.updates.capacity() * size_of::<Update>() + size_of::<Self>() + self.rests
     }
 
     /// How many updates it holds.
@@ -401,6 +417,7 @@ impl Update {
             next_at: rest.next_at,
             tally: rest.tally,
             ending: rest.ending.as_deref(),
+            report: rest.report.as_deref(),
         };
         serde_json::to_writer(buffer, &frame).expect("a frame has string keys, and memory takes every write");
     }
@@ -463,6 +480,7 @@ impl SegmentBuilder {
             next_at: record.next_at,
             tally: record.tally,
             ending: record.ending.clone(),
+            report: record.report.clone(),
         };
         self.text.push_str(&record.update);
         self.updates.push(Update {

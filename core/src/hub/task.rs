@@ -6,6 +6,7 @@ use super::history::History;
 use super::totals::Owner;
 use super::view::{AttemptOutcome, AttemptView, ListKey, Status, TaskView};
 use crate::account::{Account, Tally};
+use crate::agent_report::AgentReport;
 use crate::id::{TaskId, UpdateId};
 use crate::record::{Kind, ProgressRecord};
 use crate::time::{Instant, Timestamp};
@@ -30,6 +31,8 @@ pub(super) struct Task {
     pub next_at: Option<Timestamp>,
     /// What became of its attempts, as it was said last.
     pub tally: Tally,
+    /// What its agent said of its work.
+    pub report: AgentReport,
     pub active_at: Timestamp,
     pub timer: Option<Instant>,
     /// How it stands in [`Hub::totals`]; the owner is known with what was asked.
@@ -83,6 +86,12 @@ impl Task {
             _ => {}
         }
         self.tally = record.tally.unwrap_or(self.tally);
+        if let Some(report) = record.report.as_deref() {
+            // A result is told once.
+            let before = self.report.result.take();
+            self.report = report.clone();
+            self.report.result = self.report.result.take().or(before);
+        }
         let began = !kind.is_terminal() || record.attempt.is_some_and(|attempt| attempt > 0);
         if began {
             self.started_at.get_or_insert(at);
@@ -114,6 +123,7 @@ impl Task {
                 let handed_back = tally.handed_back > self.tally.handed_back;
                 last.outcome = Some(if handed_back { AttemptOutcome::HandedBack } else { AttemptOutcome::Lost });
             }
+            self.report = std::mem::take(&mut self.report).anew();
             if self.attempts.len() == MAX_ATTEMPTS_SEEN {
                 self.attempts.remove(0);
             }
@@ -145,7 +155,7 @@ impl Task {
         self.ended.as_ref().map(|end| end.update.as_str()).or_else(|| self.history.last_text())
     }
 
-    /// All but its params and its attempts.
+    /// All but its params, its attempts and its result.
     pub fn view(&self, id: &TaskId) -> TaskView {
         let asked = self.asked.as_ref();
         let end = self.ended.as_ref();
@@ -170,6 +180,7 @@ impl Task {
             next_attempt_at: self.next_at.filter(|_| end.is_none()),
             tally: (self.tally != Tally::default()).then_some(self.tally),
             ending: end.and_then(|e| e.ending.clone()),
+            report: Some(self.report.without_result()).filter(|report| !report.is_empty()),
             redriven_from: asked.and_then(|a| a.redriven_from.as_deref().cloned()),
         }
     }

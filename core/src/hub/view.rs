@@ -3,6 +3,7 @@
 use super::needle::Needle;
 use super::totals::Overview;
 use crate::account::{Account, Tally};
+use crate::agent_report::AgentReport;
 use crate::id::TaskId;
 use crate::problem::{FieldError, Problem};
 use crate::record::RedrivenFrom;
@@ -111,6 +112,9 @@ pub struct TaskView {
     /// Who or what ended it, how long its last attempt took, and what that used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ending: Option<Box<Account>>,
+    /// What its agent said of its work. Absent if it said nothing. Its result is not in a list, and may be let go of as params are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<AgentReport>,
     /// The dead letter that it was made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redriven_from: Option<RedrivenFrom>,

@@ -4,6 +4,7 @@
 use super::seen::Seen;
 use super::{Report, RunId};
 use crate::account::AttemptEnd;
+use crate::agent_report::{Cost, Spent, Tokens};
 use crate::ledger::Ledger;
 use crate::log::{Batch, Committed, Epoch, Offset, Partition, Step};
 use crate::policy::Cause;
@@ -34,12 +35,14 @@ pub(super) struct Waiting {
     pub expires: Option<(Instant, Cause)>,
     /// How its attempts ended, as far as this worker saw.
     pub earlier: Vec<AttemptEnd>,
+    /// The tokens that those took. What they cost is in the ledger.
+    pub tokens: Option<Tokens>,
 }
 
 impl Waiting {
     /// One that waits for nothing but a slot.
     pub const fn new(at: Timestamp, bytes: usize, what: What) -> Self {
-        Self { at, bytes, what, wants_since: at, due: None, expires: None, earlier: Vec::new() }
+        Self { at, bytes, what, wants_since: at, due: None, expires: None, earlier: Vec::new(), tokens: None }
     }
 
     fn weight(&self) -> usize {
@@ -203,6 +206,12 @@ impl Claim {
             self.timers.remove(&(at, offset));
         }
         Some(waiting)
+    }
+
+    /// What the attempts before spent on what waits there, as far as it is known.
+    pub fn spent(&self, offset: Offset, tokens: Option<Tokens>) -> Spent {
+        let cost = self.ledger.tries(offset).cost;
+        Spent { cost: Some(cost).filter(|cost| *cost > Cost::default()), tokens }
     }
 
     /// What waits there is this from now on, and ends without a slot.

@@ -5,6 +5,7 @@ use super::claim::{Claim, Then, Waiting, What};
 use super::records::{Terminal, retrying, unreadable_letter};
 use super::{RunId, Running, Worker};
 use crate::account::{Account, AttemptEnd, Tally};
+use crate::agent_report::{AgentReport, Spent};
 use crate::log::Offset;
 use crate::policy::Cause;
 use crate::quantity::Time;
@@ -33,15 +34,16 @@ impl Worker {
         match ending {
             Ending::Outcome(outcome) if outcome.worth_retry => self.retry_or_end(run, *outcome, now),
             Ending::Outcome(outcome) => self.end_run(run, *outcome, now),
-            Ending::HandedBack => {
+            Ending::HandedBack(spent) => {
                 let Some(claim) = self.claims.get_mut(&partition) else { return };
+                claim.ledger.spend(offset, spent.cost.unwrap_or_default());
                 claim.ledger.hand_back(offset);
                 claim.add([], [Then::Freed(run)]);
             }
-            Ending::Lost if is(Mutant::LostForgotten) => _ = self.runs.remove(&run),
-            Ending::Lost => {
+            Ending::Lost(_) if is(Mutant::LostForgotten) => _ = self.runs.remove(&run),
+            Ending::Lost(spent) => {
                 let reason = "lost: its process was ended with what kept it".to_owned();
-                self.begin_anew(run, reason, Vec::new(), now);
+                self.begin_anew(run, reason, Vec::new(), spent, now);
             }
             Ending::Abandoned => {
                 self.runs.remove(&run);
@@ -90,15 +92,16 @@ impl Worker {
             return self.end_run(run, outcome, now);
         }
         hit(Mark::RetryPlanned);
+        let spent = outcome.report.as_deref().map(AgentReport::spent).unwrap_or_default();
         claim.ledger.retry(*offset, next_at);
         let tally = Tally::of(claim.ledger.tries(*offset), false);
         outcome.reason = Some(reason.clone());
         claim.add([retrying(&record.task_id, *attempt, &outcome, tally, next_at, now.wall)], []);
-        self.begin_anew(run, reason, outcome.last_lines, now);
+        self.begin_anew(run, reason, outcome.last_lines, spent, now);
     }
 
     /// The task waits again, for as long as its ledger says. Its slot is free.
-    fn begin_anew(&mut self, run: RunId, reason: String, last_lines: Vec<String>, now: Now) {
+    fn begin_anew(&mut self, run: RunId, reason: String, last_lines: Vec<String>, spent: Spent, now: Now) {
         let Some(Running { partition, offset, attempt, at, bytes, record, mut earlier, .. }) = self.runs.remove(&run)
         else {
             return;
@@ -109,8 +112,9 @@ impl Worker {
         }
         if let Some(claim) = self.claims.get_mut(&partition) {
             claim.running.remove(&offset);
+            claim.ledger.spend(offset, spent.cost.unwrap_or_default());
         }
-        let waiting = Waiting { earlier, ..Waiting::new(at, bytes, self.what_of(record, at)) };
+        let waiting = Waiting { earlier, tokens: spent.tokens, ..Waiting::new(at, bytes, self.what_of(record, at)) };
         self.wait(partition, offset, waiting, now);
     }
 
@@ -148,7 +152,8 @@ impl Worker {
                 };
                 let attempt = claim.ledger.tries(offset).begun;
                 hit_if(kind == Kind::Stopped && attempt > 0, Mark::StopOutlivedAttempt);
-                let outcome = Outcome::without_run(kind, reason, attempt, account);
+                let report = claim.spent(offset, waiting.tokens).report();
+                let outcome = Outcome { report, ..Outcome::without_run(kind, reason, attempt, account) };
                 end_without_run(
                     claim,
                     offset,

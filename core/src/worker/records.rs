@@ -62,6 +62,7 @@ pub(super) fn retrying(
         next_at: Some(next_at),
         tally: Some(tally),
         ending: Some(Box::new(outcome.account.clone())),
+        report: outcome.report.clone(),
         ..ProgressRecord::new(task_id, id, Kind::Retrying, at, text).with_exit(outcome.exit)
     };
     Batch::one(Topic::Progress, task_id.clone(), record.write())
@@ -156,6 +157,7 @@ impl<'a> Terminal<'a> {
         update.reason = outcome.reason.as_deref().map(Into::into);
         update.tally = (self.attempt > 0).then_some(self.tally);
         update.ending = Some(Box::new(outcome.account.clone()));
+        update.report.clone_from(&outcome.report);
         let mut batches = vec![Batch::one(Topic::Progress, id.clone(), update.write())];
         if outcome.kind == Kind::Failed && !is(Mutant::DeadLetterMissing) {
             let letter = DeadLetter {

@@ -59,8 +59,9 @@ impl Worker {
     pub(super) fn start(&mut self, partition: Partition, offset: Offset, now: Now) {
         let Some(claim) = self.claims.get_mut(&partition) else { return };
         let Some(waiting) = claim.take(offset) else { return };
-        let Waiting { at, bytes, wants_since, earlier, what: What::Task(record), .. } = waiting else { return };
+        let Waiting { at, bytes, wants_since, earlier, tokens, what: What::Task(record), .. } = waiting else { return };
         let (tries, policy) = (claim.ledger.tries(offset), self.config.policy(&record));
+        let spent = claim.spent(offset, tokens);
         let prepared = if tries.counted().saturating_sub(is(Mutant::OneAttemptMore).into()) >= policy.max_attempts {
             hit(Mark::PoisonGaveUp);
             Err((Cause::Lost, gave_up(Tally::of(tries, false), None)))
@@ -70,7 +71,10 @@ impl Worker {
         let (project, argv) = match prepared {
             Ok(prepared) => prepared,
             Err((cause, reason)) => {
-                let outcome = Outcome::without_run(Kind::Failed, Some(reason), tries.begun, Account::of(cause));
+                let outcome = Outcome {
+                    report: spent.report(),
+                    ..Outcome::without_run(Kind::Failed, Some(reason), tries.begun, Account::of(cause))
+                };
                 end_without_run(claim, offset, &Terminal::of(&record, claim, offset, earlier, outcome), now);
                 self.places.remove(&record.task_id);
                 return;
@@ -104,6 +108,7 @@ impl Worker {
             output: kind.map(|kind| kind.output).unwrap_or_default(),
             secrets: self.config.types.secrets(&record),
             stdin: self.config.types.stdin(&record),
+            spent,
             total_left: left_of(policy.total, since, now.wall),
             queued: now.wall.since(wants_since),
             policy: policy.clone(),

@@ -46,6 +46,9 @@ fn shown(name: &str, kind: &TaskType) -> String {
             let _ = write!(text, "\n  {what:8} {}", settings.join(", "));
         }
     }
+    if let Some(cost) = kind.max_cost_usd {
+        let _ = write!(text, "\n  costs    {cost} at most");
+    }
     params(&mut text, &kind.params);
     for (command, of) in &kind.commands {
         let _ = write!(text, "\n{}", titled(&format!("{name} {command}"), &of.description));

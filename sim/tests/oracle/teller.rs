@@ -111,6 +111,7 @@ fn task(id: &str, max_attempts: Option<u32>) -> TaskRecord {
         params: serde_json::Map::default(),
         submitted_at: None,
         timeout_s: None,
+        max_cost_usd: None,
         queue_timeout_s: None,
         silence_timeout_s: None,
         total_timeout_s: None,

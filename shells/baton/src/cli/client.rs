@@ -85,6 +85,9 @@ pub struct Submit {
     /// How many attempts the task has, instead of the server's --max-attempts
     #[arg(long, value_name = "N")]
     pub max_attempts: Option<u32>,
+    /// What all attempts may cost together, in US dollars, as far as the agent tells
+    #[arg(long, value_name = "DOLLARS")]
+    pub max_cost_usd: Option<f64>,
     #[command(flatten)]
     pub client: Client,
 }

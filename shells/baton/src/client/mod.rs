@@ -41,6 +41,7 @@ pub async fn submit(options: Submit) -> Result<ExitCode, Failure> {
     ];
     body.extend(times.into_iter().filter_map(|(name, seconds)| Some((name.into(), json!(seconds?)))));
     body.extend(options.max_attempts.map(|attempts| ("max_attempts".into(), json!(attempts))));
+    body.extend(options.max_cost_usd.map(|cost| ("max_cost_usd".into(), json!(cost))));
     let accepted = server.submit(&Value::Object(body), options.idempotency_key.as_deref()).await?;
     let id = text(&accepted, "task_id").to_owned();
     if !options.watch {

@@ -178,6 +178,13 @@ fn page(task: &Value, now: Timestamp) -> String {
         match (timestamp(task, name).filter(|_| name.ends_with("_at")), value) {
             (Some(at), _) => line(name, &format!("{at} ({} ago)", short(now.since(at)))),
             (None, Value::Object(ending)) if name == "ending" => line(name, &in_words(ending)),
+            (None, Value::Object(report)) if name == "report" => {
+                for (name, value) in report {
+                    // How the task stands is another line.
+                    let title = if name == "status" { "doing" } else { name.trim_end_matches("_usd") };
+                    line(title, &harmless(&said_in_words(name, value)));
+                }
+            }
             (None, Value::Array(attempts)) if name == "attempts" => {
                 for (index, attempt) in attempts.iter().enumerate() {
                     line(if index == 0 { name } else { "" }, &harmless(&attempt_in_words(attempt)));
@@ -228,6 +235,17 @@ fn in_words(ending: &Map<String, Value>) -> String {
         output,
     ];
     harmless(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+/// What an agent said of its work, each for itself.
+fn said_in_words(name: &str, value: &Value) -> String {
+    match (name, value) {
+        ("progress", _) => format!("{:.0} %", value.as_f64().unwrap_or_default() * 100.0),
+        ("cost_usd", _) => format!("{value} USD"),
+        ("tokens", _) => format!("{} in, {} out", value["input"], value["output"]),
+        (_, Value::String(text)) => text.clone(),
+        _ => value.to_string(),
+    }
 }
 
 /// An attempt, in one line.
@@ -302,7 +320,8 @@ mod tests {
             json!({"task_id": id("1"), "project": "default", "type": "task-context", "command": "import-excel",
                 "params": {"file_path": "/data/\u{1b}[2Jreport.xlsx", "main_tab": "MB Attributes", "custom_structure": true},
                 "status": "running", "attempt": 2, "last_update": "Processing row 17/40 of \u{1b}[31mMB Attributes\u{1b}[0m, and this goes on for so long that no terminal is wide enough for it",
-                "submitted_at": "2026-11-23T12:00:00.000Z", "started_at": "2026-11-23T12:00:01.500Z", "ended_at": null}),
+                "submitted_at": "2026-11-23T12:00:00.000Z", "started_at": "2026-11-23T12:00:01.500Z", "ended_at": null,
+                "report": {"progress": 0.425, "status": "row 17\u{1b}[2J", "cost_usd": 0.12, "tokens": {"input": 1234, "output": 56}, "result": {"rows": 17}}}),
             json!({"task_id": id("2"), "project": "unhurried", "type": "seed-db", "command": null, "params": {},
                 "status": "failed", "attempt": 1, "last_update": "FAILED: exit code 3: no\rsuch\u{7}table", "reason": "exit code 3",
                 "submitted_at": "2026-11-23T11:00:00.000Z", "started_at": "2026-11-23T11:00:01.000Z",
