@@ -1,5 +1,7 @@
 // What the API says, as types, and how its frames become rows. It must take nothing for granted of what agents printed.
 
+import type { Report } from "./report";
+
 export type Status = "queued" | "running" | "retrying" | "stopping" | "done" | "stopped" | "failed";
 export const STATUSES: Status[] = ["running", "queued", "retrying", "stopping", "done", "failed", "stopped"];
 
@@ -53,6 +55,7 @@ export interface Task {
   reason?: string;
   next_attempt_at?: string;
   ending?: Account;
+  report?: Report;
 }
 
 export interface TaskPage {
@@ -109,6 +112,8 @@ export interface Frame {
   signal?: number;
   reason?: string;
   deadline?: string;
+  /** What the agent has said of itself so far, where this update says more of it. */
+  report?: Report;
 }
 
 export interface Window {

@@ -4,6 +4,7 @@
 import { endsTask, type Frame, hasEnded, rowOf, type Task, type Window } from "./api";
 import { CHUNK, Log } from "./log";
 import { BANNER_AFTER, backOff, type Failure, type Machine, type Now } from "./machine";
+import type { Report } from "./report";
 
 export type Input =
   | { type: "open" }
@@ -63,6 +64,10 @@ export class Watch implements Machine<Input, Effect> {
   stopping: { asked: boolean; forced: boolean; failure?: Failure } = { asked: false, forced: false };
   /** When SIGKILL follows, once the grace has begun. */
   killAt: number | undefined;
+  /** What the agent has said of itself so far. */
+  report: Report | undefined;
+  /** How many rows there were with the last one that says so. */
+  private toldAt = 0;
   private downSince: number | undefined;
   private failures = 0;
   /** From which position on rows are being fetched. */
@@ -162,6 +167,8 @@ export class Watch implements Machine<Input, Effect> {
   private onTask(task: Task, now: Now): void {
     this.task = task;
     this.nextTask = now.mono + LOOK_EVERY;
+    // An answer may be older than what has come since it was asked for.
+    if (task.updates >= this.toldAt) this.report = task.report;
     if (task.status !== "stopping") this.killAt = undefined;
     if (hasEnded(task.status)) this.stopping = { asked: false, forced: false };
   }
@@ -173,6 +180,7 @@ export class Watch implements Machine<Input, Effect> {
       const first = window.updates[0];
       if (window.from !== this.log.total - 1 || first?.id !== this.log.last()?.id) {
         this.log.clear();
+        this.toldAt = 0;
         this.looking = undefined;
         this.effects.push({ type: "fetch window", purpose: "tail", limit: TAIL });
         return;
@@ -201,7 +209,7 @@ export class Watch implements Machine<Input, Effect> {
   private take(window: Window): void {
     this.log.put(window.from, window.updates.map(rowOf));
     this.log.total = Math.max(this.log.total, window.total);
-    this.note(window.updates);
+    this.note(window.updates, window.from + window.updates.length);
   }
 
   private onLook(window: Window, now: Now): void {
@@ -248,7 +256,7 @@ export class Watch implements Machine<Input, Effect> {
   private onFrames(frames: Frame[], now: Now): void {
     if (this.state.name !== "watching") return;
     for (const frame of frames) this.log.push(rowOf(frame));
-    this.note(frames);
+    this.note(frames, this.log.total);
     const last = frames.at(-1);
     if (frames.some((frame) => frame.kind !== "line") || this.task?.status === "queued") {
       this.effects.push({ type: "fetch task" });
@@ -263,11 +271,15 @@ export class Watch implements Machine<Input, Effect> {
     this.nextTask = now.mono + LOOK_EVERY;
   }
 
-  private note(frames: Frame[]): void {
-    for (const frame of frames) {
+  /** Reads what is more than a row, of frames that stand before position `end`. */
+  private note(frames: Frame[], end: number): void {
+    frames.forEach((frame, index) => {
       if (frame.kind === "stopping" && frame.deadline !== undefined) this.killAt = Date.parse(frame.deadline);
       if (frame.kind === "started" || endsTask(frame.kind)) this.killAt = undefined;
-    }
+      if (frame.report === undefined) return;
+      this.report = frame.report;
+      this.toldAt = end - frames.length + index + 1;
+    });
   }
 
   private onClosed(code: number, reason: string, now: Now): void {

@@ -22,8 +22,13 @@ export async function copyLines(id: string, from: number, to: number, colours: b
     for (const { update } of updates) lines.push(colours ? update : plain(update));
     position = answer.value.from + updates.length;
   }
+  return write(lines.map((line) => `${line}\n`).join(""));
+}
+
+/** Copies a text. Gives the reason why not, or nothing. */
+export async function write(text: string): Promise<string | undefined> {
   try {
-    await navigator.clipboard.writeText(lines.map((line) => `${line}\n`).join(""));
+    await navigator.clipboard.writeText(text);
     return undefined;
   } catch {
     return "the browser did not allow it; it does for pages of https and of localhost";

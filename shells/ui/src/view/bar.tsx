@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 import { taskAddress } from "../core/route";
 import type { Search } from "../core/search";
 import type { Watch } from "../core/watch";
-import { copyLines } from "../shell/copy";
+import { copyLines, write } from "../shell/copy";
 import { go, leave } from "../shell/hooks";
 import type { Settings } from "../shell/settings";
 import { Icon } from "./icon";
@@ -131,8 +131,8 @@ export function Chosen({ id, lines, total }: { id: string; lines: { from: number
     setTimeout(() => setSaid(""), 4000);
   };
   const link = async () => {
-    await navigator.clipboard.writeText(location.href);
-    setSaid("Copied");
+    const why = await write(location.href);
+    setSaid(why === undefined ? "Copied" : `Not copied: ${why}`);
     setTimeout(() => setSaid(""), 4000);
   };
   const name =

@@ -12,8 +12,10 @@ import { post } from "../shell/http";
 import type { Settings } from "../shell/settings";
 import { startWatching, type Watching } from "../shell/watching";
 import { Banner } from "./banner";
+import { CopyText } from "./copy";
 import { Icon } from "./icon";
 import { LogView } from "./log";
+import { Result, Told } from "./report";
 import { StatusMark } from "./status";
 
 interface Props {
@@ -66,6 +68,7 @@ export function TaskView({ id, lines, settings, choose }: Props) {
             choose={choose}
           />
         )}
+        {watch.report?.result !== undefined && <Result result={watch.report.result} />}
       </main>
     </>
   );
@@ -83,6 +86,8 @@ function Head({ task, watch, stop }: { task: Task; watch: Watch; stop: Stop }) {
   const time = (text: string | null) => (text === null ? undefined : Date.parse(text));
   const [submitted, started, end] = [time(task.submitted_at), time(task.started_at), time(task.ended_at)];
   const attempts = task.attempts ?? [];
+  // As long as it may come, and where it may be seen to go.
+  const [mayBeTold] = useState(!ended);
   return (
     <header class="about">
       <div class="title">
@@ -123,6 +128,7 @@ function Head({ task, watch, stop }: { task: Task; watch: Watch; stop: Stop }) {
           </Fact>
         </dl>
       </div>
+      {(mayBeTold || watch.report) && <Told report={watch.report} isDone={task.status === "done"} />}
       {task.status === "failed" && (
         <p class="problem">
           <Icon name="warning" />
@@ -222,21 +228,6 @@ function StopButton({ status, watch, stop, clock }: { status: Status; watch: Wat
         </button>
       )}
     </>
-  );
-}
-
-function CopyText({ text }: { text: string }) {
-  const [copied, setCopied] = useState(false);
-  const copy = async () => {
-    await navigator.clipboard.writeText(text);
-    setCopied(true);
-    setTimeout(() => setCopied(false), 1500);
-  };
-  return (
-    <button type="button" class="copy" onClick={copy} title="Copy" aria-label={`Copy ${text}`}>
-      <code>{text}</code>
-      <Icon name={copied ? "check" : "copy"} />
-    </button>
   );
 }
 

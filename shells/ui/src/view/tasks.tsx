@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { hasEnded, STATUSES, type Task, type TaskPage } from "../core/api";
 import { type Effect, type Filters, type Input, List, NO_FILTERS } from "../core/list";
+import { money, percent, progressOf } from "../core/report";
 import { listAddress, taskAddress, writeFilters } from "../core/route";
 import { plain } from "../core/text";
 import { ago, duration, moment } from "../core/time";
@@ -11,6 +12,7 @@ import { go, leave, useClock, useKeys, useRedraw } from "../shell/hooks";
 import { call } from "../shell/http";
 import { Banner } from "./banner";
 import { Icon } from "./icon";
+import { Progress } from "./report";
 import { StatusMark, wordOf } from "./status";
 
 /** How many rows a page has. */
@@ -222,9 +224,10 @@ function Line({ task, now, picked }: { task: Task; now: number; picked: boolean 
             <span>{task.project}</span>
             <code>{task.task_id.slice(0, 8)}</code>
             {task.attempt > 1 && <span class="attempt">attempt {task.attempt}</span>}
+            {task.report?.cost_usd !== undefined && <span>{money(task.report.cost_usd)}</span>}
           </span>
         </span>
-        <code class="said">{plain(task.last_update ?? "").slice(0, 300)}</code>
+        <Said task={task} />
         <span class="lasted" title={started === undefined && !ended ? "has waited" : "ran"}>
           {lasted}
         </span>
@@ -233,6 +236,25 @@ function Line({ task, now, picked }: { task: Task; now: number; picked: boolean 
         </time>
       </a>
     </li>
+  );
+}
+
+/** What the agent says that it does, else its last line. */
+function Said({ task }: { task: Task }) {
+  const progress = hasEnded(task.status) ? undefined : progressOf(task.report);
+  const status = hasEnded(task.status) ? undefined : task.report?.status;
+  return (
+    <>
+      <span class="said">
+        {progress !== undefined && <b>{percent(progress)} </b>}
+        {status === undefined ? (
+          <code>{plain(task.last_update ?? "").slice(0, 300)}</code>
+        ) : (
+          plain(status).slice(0, 300)
+        )}
+      </span>
+      {progress !== undefined && <Progress progress={progress} />}
+    </>
   );
 }
 
