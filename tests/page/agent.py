@@ -44,16 +44,43 @@ COLOURS = [
 ]
 
 EVENTS = [
-    {"type": "system", "subtype": "init", "model": "example-1", "tools": ["Read", "Bash"]},
-    {"type": "assistant", "message": {"content": [{"type": "text", "text": "I will look at the sheet first."}]}},
+    {"type": "system", "subtype": "init", "model": "example-1", "cwd": "/work", "tools": ["Read", "Bash"]},
     {
         "type": "assistant",
-        "message": {"content": [{"type": "tool_use", "name": "Read", "input": {"path": "report.xlsx"}}]},
+        "message": {"content": [{"type": "text", "text": "I will look at the sheet first.\n\nThen at its *rows*."}]},
+        "session_id": "needle-7",
+    },
+    {
+        "type": "assistant",
+        "message": {"content": [{"type": "tool_use", "name": "Bash", "input": {"command": "ls -l", "timeout": 60}}]},
+    },
+    {"type": "user", "message": {"content": [{"type": "tool_result", "content": "total 3\nreport.xlsx\nnotes.md"}]}},
+    {
+        "type": "user",
+        "message": {"content": [{"type": "tool_result", "is_error": True, "content": "no sheet is called 'Q7'"}]},
+    },
+    {"type": "item.completed", "item": {"type": "reasoning", "text": "There may be another sheet."}},
+    {
+        "type": "item.completed",
+        "item": {
+            "type": "command_execution",
+            "command": "python3 check.py",
+            "aggregated_output": "412 rows\nall of them right",
+            "exit_code": 0,
+            "status": "completed",
+        },
     },
     {"time": "2026-11-23T12:00:00Z", "level": "info", "msg": "sheet read", "rows": 412, "tab": "MB Attributes"},
     {"level": "warn", "msg": "a value is missing", "cell": "E9"},
     {"level": "error", "msg": "could not convert", "value": "n/a", "row": 17},
-    {"type": "result", "subtype": "success", "result": "All 412 attributes are in order.", "total_cost_usd": 0.0123},
+    {
+        "type": "result",
+        "subtype": "success",
+        "is_error": False,
+        "result": "All 412 attributes are in order.",
+        "total_cost_usd": 0.0123,
+        "num_turns": 4,
+    },
 ]
 
 
@@ -114,6 +141,12 @@ def colours(args) -> None:
     say("a long line: " + "word " * 1500 + "and its end")
 
 
+def events(args) -> None:
+    """JSON lines, as agents and loggers write them."""
+    for event in EVENTS:
+        say(json.dumps(event))
+
+
 def stubborn(args) -> None:
     """Takes no notice of SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -148,6 +181,7 @@ MODES = {
     "clocked": clocked,
     "hostile": hostile,
     "colours": colours,
+    "events": events,
     "stubborn": stubborn,
     "silent": silent,
     "fails": fails,

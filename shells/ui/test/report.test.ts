@@ -1,7 +1,8 @@
 // What agents say of themselves, as people read it.
 
 import { describe, expect, test } from "vitest";
-import { money, percent, plainLines, progressOf, tokens, viewOf } from "../src/core/report";
+import { money, percent, progressOf, tokens, viewOf } from "../src/core/report";
+import { plainLines } from "../src/core/text";
 import { Watch } from "../src/core/watch";
 import { at, drain, frame, frames, task } from "./values";
 

@@ -1,7 +1,6 @@
 // What agents print, however hostile, becomes text that deceives no one.
 
 import { expect, test } from "vitest";
-import { readEvent } from "../src/core/event";
 import { plain, spansOf } from "../src/core/text";
 
 const ESC = "\x1b";
@@ -60,37 +59,4 @@ test("words are marked also where a colour begins within them", () => {
     [" here, ", false],
     ["error", true],
   ]);
-});
-
-test("a JSON line is read as an event", () => {
-  expect(readEvent('{"level":"WARN","msg":"low  disk","left":3,"time":"now"}')).toEqual({
-    label: "",
-    level: "warn",
-    text: "low disk",
-    fields: [["left", "3"]],
-  });
-  const said = { type: "assistant", message: { content: [{ type: "text", text: "I will." }] } };
-  expect(readEvent(JSON.stringify(said))).toEqual({ label: "assistant", level: "", text: "I will.", fields: [] });
-  const tool = { type: "assistant", message: { content: [{ type: "tool_use", name: "Read", input: { path: "x" } }] } };
-  expect(readEvent(JSON.stringify(tool))).toMatchObject({ label: "tool", text: 'Read {"path":"x"}' });
-});
-
-test.each(["", "{}", "{", "[1]", "{oops}", "x {}", "null", "{".repeat(100_000)])("%.20j is no event", (line) => {
-  expect(readEvent(line)).toBeUndefined();
-});
-
-test("an event of any shape can be read", () => {
-  for (const value of [
-    { message: 1 },
-    { message: { content: "x" } },
-    { a: null },
-    { type: {} },
-    { message: { content: [null] } },
-  ]) {
-    expect(readEvent(JSON.stringify(value))).toBeDefined();
-  }
-  expect(readEvent('{"__proto__":{"polluted":true},"msg":"x"}')).toMatchObject({ text: "x" });
-  expect("polluted" in {}).toBe(false);
-  const many = Object.fromEntries(Array.from({ length: 50 }, (_, n) => [`k${n}`, "v".repeat(1000)]));
-  expect(readEvent(JSON.stringify(many))?.fields).toHaveLength(9);
 });

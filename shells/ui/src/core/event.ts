@@ -1,31 +1,38 @@
 // Reads a line that is a JSON object, as agents and structured loggers write them, into what a person wants to know of it.
 // It must take any object; what it does not know it shows by name.
 
+import { agentEvent } from "./agents";
+import { brief, type Fields, fieldOf, isFields, oneLine } from "./json";
+
+/** A line of JSON, as a person reads it. */
 export interface Event {
-  /** What sort of event it is, in a word or two. */
+  /** What it is, as far as that is known: so it is drawn. */
+  look: "says" | "thinks" | "tool" | "output" | "result" | "about" | "other";
+  /** The same in a word or two. */
   label: string;
   level: "debug" | "info" | "warn" | "error" | "";
-  /** What it says. */
+  /** What it says; may have many lines. */
   text: string;
   /** The rest: names and values. */
   fields: [string, string][];
 }
 
-type Fields = Record<string, unknown>;
-
 const TEXTS = ["msg", "message", "text", "result", "error", "summary", "status", "description", "output", "content"];
 const LABELS = ["type", "event", "kind", "subtype", "logger", "target"];
 const LEVELS = ["level", "severity", "lvl"];
 const TIMES = ["time", "timestamp", "ts", "at", "@timestamp"];
-/** Never longer than this: it is one line of many. */
+/** A longer line is not read, in characters: it would hold up the drawing of those around it. */
+export const MOST_READ = 256 * 1024;
+/** It is one line of many: never more fields than this. */
 const MOST_FIELDS = 8;
-const MOST_VALUE = 160;
+/** How much of the raw form stands around what was found in it. */
+const AROUND = 40;
 
 export function readEvent(line: string): Event | undefined {
-  if (!line.startsWith("{") || !line.trimEnd().endsWith("}")) return undefined;
+  if (!line.startsWith("{") || line.length > MOST_READ || !line.trimEnd().endsWith("}")) return undefined;
   const fields = parsed(line);
   if (!fields) return undefined;
-  return ofAgent(fields) ?? ofAny(fields);
+  return agentEvent(fields) ?? ofAny(fields);
 }
 
 function parsed(line: string): Fields | undefined {
@@ -35,26 +42,6 @@ function parsed(line: string): Fields | undefined {
   } catch {
     return undefined;
   }
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** The messages of agents whose content comes in blocks: `{"type": "assistant", "message": {"content": [...]}}`. */
-function ofAgent(fields: Fields): Event | undefined {
-  const message = isFields(fields.message) ? fields.message : undefined;
-  const blocks = Array.isArray(message?.content) ? message.content.filter(isFields) : [];
-  if (blocks.length === 0) return undefined;
-  const said = blocks.map((block) => {
-    if (typeof block.text === "string") return block.text;
-    if (typeof block.thinking === "string") return block.thinking;
-    if (block.type === "tool_use") return `${String(block.name)} ${written(block.input)}`;
-    if (block.type === "tool_result") return written(block.content);
-    return written(block);
-  });
-  const label = blocks.some((block) => block.type === "tool_use") ? "tool" : String(fields.type ?? "message");
-  return { label, level: "", text: oneLine(said.join(" ")), fields: [] };
 }
 
 function ofAny(fields: Fields): Event {
@@ -70,9 +57,9 @@ function ofAny(fields: Fields): Event {
   const label = take(LABELS);
   for (const name of TIMES) taken.add(name);
   const rest = Object.entries(fields).filter(([name, value]) => !taken.has(name) && value !== null);
-  const shown = rest.slice(0, MOST_FIELDS).map(([name, value]): [string, string] => [name, cut(written(value))]);
+  const shown = rest.slice(0, MOST_FIELDS).map(([name, value]) => fieldOf(name, value));
   if (rest.length > MOST_FIELDS) shown.push(["…", `${rest.length - MOST_FIELDS} more`]);
-  return { label, level, text: oneLine(text), fields: shown };
+  return { look: "other", label, level, text, fields: shown };
 }
 
 function levelOf(word: string): Event["level"] {
@@ -83,17 +70,23 @@ function levelOf(word: string): Event["level"] {
   return name === "" ? "" : "info";
 }
 
-function written(value: unknown): string {
-  return typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+/** What is said of an event on its one line: text that goes over several lines says how many more there are. */
+export function lineOf(event: Event): { text: string; more: number } {
+  if (event.look !== "output") return { text: oneLine(event.text), more: 0 };
+  const lines = event.text.trim().split("\n");
+  return { text: brief(lines[0] ?? ""), more: lines.length - 1 };
 }
 
-function cut(text: string): string {
-  const line = oneLine(text);
-  return line.length > MOST_VALUE ? `${line.slice(0, MOST_VALUE)}…` : line;
-}
-
-function oneLine(text: string): string {
-  return text.replace(/\s+/g, " ").trim();
+/** Where words that were searched for stand in the raw form alone: that part of it. */
+export function foundInRaw(event: Event, line: string, words: string): string | undefined {
+  if (words === "") return undefined;
+  const wanted = words.toLowerCase();
+  const shown = [event.level, event.label, lineOf(event).text, ...event.fields.flat()];
+  if (shown.some((text) => text.toLowerCase().includes(wanted))) return undefined;
+  const at = line.toLowerCase().indexOf(wanted);
+  if (at === -1) return undefined;
+  const [from, to] = [Math.max(0, at - AROUND), at + words.length + AROUND];
+  return `${from > 0 ? "…" : ""}${line.slice(from, to)}${to < line.length ? "…" : ""}`;
 }
 
 /** The raw form, for reading. */

@@ -1,8 +1,6 @@
 // What an agent says of its own work: how far it is, what it costs, and what came of it, made fit to be read.
 // It comes from the agent: any of it may be missing, and all of its text is text alone.
 
-import { plain } from "./text";
-
 /** What was said so far; what nothing was said of is not there. */
 export interface Report {
   /** From 0 to 1. */
@@ -71,9 +69,4 @@ export function viewOf(result: unknown): ResultView {
     lines: lines.length,
     beginning: isLong ? beginning : undefined,
   };
-}
-
-/** Text of many lines, with signs for what can't be seen. */
-export function plainLines(text: string): string {
-  return text.split("\n").map(plain).join("\n");
 }

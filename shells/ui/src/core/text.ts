@@ -38,6 +38,11 @@ export function plain(text: string): string {
   return signs(settled(text).replace(ESCAPES, "").replace(COLOURS, ""));
 }
 
+/** Text of many lines, with signs for what can't be seen. */
+export function plainLines(text: string): string {
+  return text.split("\n").map(plain).join("\n");
+}
+
 /** Characters that can't be seen, as signs that can. */
 function signs(text: string): string {
   return text.replace(CONTROLS, (character) => {

@@ -32,6 +32,10 @@ export function LogView({ id, watch, send, version, lines, settings, choose }: P
     show.goTo(position);
     redraw();
   };
+  const open = (position: number) => {
+    show.toggleOpened(position);
+    redraw();
+  };
   const toEnd = () => {
     show.setFollow(true);
     redraw();
@@ -54,6 +58,8 @@ export function LogView({ id, watch, send, version, lines, settings, choose }: P
     else if (key === "g") goTo(0);
     else if (key === "w") choose({ wrap: !settings.wrap });
     else if (key === "s") choose({ times: nextTimes(settings.times) });
+    else if (key === "e") choose({ events: !settings.events });
+    else if (key === "o" && lines) open(lines.from);
     else if (key === "Escape" && search.query !== "") ask({ type: "query", text: "" });
     else if (key === "Escape" && lines) go(location.pathname, true);
     else return false;
@@ -81,6 +87,7 @@ export function LogView({ id, watch, send, version, lines, settings, choose }: P
         send={send}
         show={show}
         redraw={redraw}
+        open={open}
         lines={lines}
         settings={settings}
         words={search.query}
@@ -107,11 +114,12 @@ function nextTimes(times: Settings["times"]): Settings["times"] {
 interface LinesProps extends Pick<Props, "watch" | "send" | "lines" | "settings"> {
   show: Show;
   redraw: () => void;
+  open: (position: number) => void;
   words: string;
   current: number | undefined;
 }
 
-function Lines({ watch, send, show, redraw, lines, settings, words, current }: LinesProps) {
+function Lines({ watch, send, show, redraw, open, lines, settings, words, current }: LinesProps) {
   const view = useRef<HTMLDivElement>(null);
   const rows = useRef<HTMLDivElement>(null);
   const { log, task } = watch;
@@ -157,14 +165,11 @@ function Lines({ watch, send, show, redraw, lines, settings, words, current }: L
     go(`${location.pathname}${writeLines(Math.min(start, position), Math.max(start, position))}`, true);
   };
   // The same functions each time, so that rows need not be drawn anew.
-  const latest = useRef(chooseLine);
-  latest.current = chooseLine;
+  const latest = useRef({ chooseLine, open });
+  latest.current = { chooseLine, open };
   const [stable] = useState(() => ({
-    choose: (position: number, further: boolean) => latest.current(position, further),
-    open: (position: number) => {
-      show.toggleOpened(position);
-      redraw();
-    },
+    choose: (position: number, further: boolean) => latest.current.chooseLine(position, further),
+    open: (position: number) => latest.current.open(position),
     fold: (attempt: number) => {
       show.setFolded(attempt, !show.folded.has(attempt));
       redraw();

@@ -148,6 +148,8 @@ const KEYS: [string, [string, string][]][] = [
       ["g  G", "First and last line"],
       ["w", "Wrap lines"],
       ["s", "Change timestamps"],
+      ["e", "JSON as events, or as it was written"],
+      ["o", "Open the chosen line, and close it"],
       ["Esc", "End the search, choose no lines"],
     ],
   ],

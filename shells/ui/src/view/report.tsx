@@ -1,8 +1,8 @@
 // What an agent says of its own work: how far it is, what it costs, and its result. All of it is drawn as text.
 
 import { useState } from "preact/hooks";
-import { money, percent, plainLines, progressOf, type Report, tokens, viewOf } from "../core/report";
-import { plain } from "../core/text";
+import { money, percent, progressOf, type Report, tokens, viewOf } from "../core/report";
+import { plain, plainLines } from "../core/text";
 import { CopyButton } from "./copy";
 
 /** From 0 to 1. */

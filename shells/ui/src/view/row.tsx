@@ -2,12 +2,14 @@
 
 import { Component } from "preact";
 import type { Row } from "../core/api";
-import { type Event, pretty, readEvent } from "../core/event";
+import { readEvent } from "../core/event";
 import { writeLines } from "../core/route";
-import { MOST_SHOWN, plain, type Span, spansOf } from "../core/text";
+import { MOST_SHOWN, spansOf } from "../core/text";
 import { clock, moment, since } from "../core/time";
 import type { Settings } from "../shell/settings";
+import { EventView } from "./event";
 import { Icon, type IconName } from "./icon";
+import { Spans } from "./spans";
 
 export interface RowProps {
   position: number;
@@ -147,65 +149,18 @@ export class RowView extends Component<RowProps> {
         <Icon name={opened ? "chevron-down" : "chevron-right"} />
       </button>
     );
-    const raw = event ? pretty(row.text) : row.text;
     return (
       <code class={opened ? "text is-open" : "text"}>
         {toggle}
-        {event && <EventView event={event} words={words} />}
+        {event && <EventView event={event} line={row.text} words={words} opened={opened} />}
         {!event && !opened && <Spans spans={spansOf(row.text.slice(0, MOST_SHOWN), words)} />}
         {!event && !opened && <small> … {(row.text.length - MOST_SHOWN).toLocaleString("en")} more characters</small>}
-        {opened && <span class="raw">{event ? plain2(raw) : <Spans spans={spansOf(raw, words)} />}</span>}
+        {!event && opened && (
+          <span class="raw">
+            <Spans spans={spansOf(row.text, words)} />
+          </span>
+        )}
       </code>
     );
   }
-}
-
-/** Many lines at once. */
-function plain2(text: string): string {
-  return text.split("\n").map(plain).join("\n");
-}
-
-function EventView({ event, words }: { event: Event; words: string }) {
-  return (
-    <span class={`event level-${event.level || "none"}`}>
-      {event.level !== "" && <span class="level">{event.level}</span>}
-      {event.label !== "" && <span class="label">{plain(event.label)}</span>}
-      {event.text !== "" && (
-        <span class="words">
-          <Spans spans={spansOf(event.text.slice(0, MOST_SHOWN), words)} />
-        </span>
-      )}
-      {event.fields.map(([name, value]) => (
-        <span key={name} class="pair">
-          <span class="key">{plain(name)}</span>
-          <Spans spans={spansOf(value, words)} />
-        </span>
-      ))}
-    </span>
-  );
-}
-
-function Spans({ spans }: { spans: Span[] }) {
-  return <>{spans.map(drawn)}</>;
-}
-
-function drawn(span: Span) {
-  if (span.look === "" && !span.link && !span.found && !span.colour && !span.background) return span.text;
-  const style: Record<string, string> = {};
-  if (span.colour) style["--own"] = span.colour;
-  if (span.background) style["--own-ground"] = span.background;
-  const look = [span.look, span.colour && "t-colour", span.background && "t-ground"].filter(Boolean).join(" ");
-  const inner = span.found ? <mark>{span.text}</mark> : span.text;
-  if (span.link) {
-    return (
-      <a class={look} style={style} href={span.link} target="_blank" rel="noopener noreferrer">
-        {inner}
-      </a>
-    );
-  }
-  return (
-    <span class={look} style={style}>
-      {inner}
-    </span>
-  );
 }
