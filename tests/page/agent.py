@@ -147,6 +147,23 @@ def events(args) -> None:
         say(json.dumps(event))
 
 
+def bar(name: str) -> None:
+    """A line that is written over and over until it is over."""
+    for percent in range(0, 100, 10):
+        write_all(f"\r{name} {percent} % needle".encode())
+        time.sleep(0.25)
+    write_all(f"\r{name} 100 %\n".encode())
+
+
+def bars(args) -> None:
+    """A bar, many lines, and a bar again."""
+    say("before")
+    bar("first bar")
+    lines(args)
+    bar("second bar")
+    say("after")
+
+
 def stubborn(args) -> None:
     """Takes no notice of SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -182,6 +199,7 @@ MODES = {
     "hostile": hostile,
     "colours": colours,
     "events": events,
+    "bars": bars,
     "stubborn": stubborn,
     "silent": silent,
     "fails": fails,

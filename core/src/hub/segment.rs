@@ -337,9 +337,11 @@ impl Segment {
         appended
     }
 
-    /// The numbers of the updates from number `first` on in whose text the needle is.
+    /// The numbers of the updates from number `first` on in whose text the needle is. What a line showed before it was over is
+    /// not looked at: the line says it again, or no longer.
     pub fn find<'a>(&'a self, needle: &'a Needle, first: usize) -> impl Iterator<Item = usize> + 'a {
-        (first..self.updates.len()).filter(|index| needle.is_in(self.text_of(*index)))
+        (first..self.updates.len())
+            .filter(|index| self.updates[*index].kind != Kind::Progress && needle.is_in(self.text_of(*index)))
     }
 
     fn text_of(&self, index: usize) -> &str {

@@ -42,8 +42,8 @@ async fn any_stretch_of_a_history_can_be_had_its_end_first() {
 async fn words_are_found_where_people_see_them() {
     let served = served().await;
     let id = served.task().await;
-    let lines = ["Starting...", "an \u{1b}[31mER\u{1b}[0mror", "fine", "Error again"];
-    let kinds = [Kind::Started, Kind::Line, Kind::Line, Kind::Line];
+    let lines = ["Starting...", "an \u{1b}[31mER\u{1b}[0mror", "an error so far", "Error again"];
+    let kinds = [Kind::Started, Kind::Line, Kind::Progress, Kind::Line];
     let updates: Vec<_> = kinds.into_iter().zip(lines).collect();
     served.update(&id, 1, 1, &updates).await;
     served.reaches(&id, "running").await;

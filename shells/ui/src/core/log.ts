@@ -3,6 +3,7 @@
 // known to be missing, so there can be no silent gap. It never holds more than MAX_ROWS.
 
 import type { Row } from "./api";
+import { Overwritten } from "./overwritten";
 
 /** Rows that are fetched and let go of together. */
 export const CHUNK = 512;
@@ -14,6 +15,8 @@ export class Log {
   total = 0;
   /** Rows before this position are gone, as history was truncated. */
   goneBefore = 0;
+  /** Rows that others stand in the place of. They keep their positions all the same. */
+  readonly overwritten = new Overwritten();
   /** The ones looked at last stand last. */
   private chunks = new Map<number, (Row | undefined)[]>();
 
@@ -22,6 +25,7 @@ export class Log {
     rows.forEach((row, index) => {
       const position = from + index;
       this.chunk(Math.floor(position / CHUNK))[position % CHUNK] = row;
+      this.overwritten.note(position, row);
     });
     this.total = Math.max(this.total, from + rows.length);
   }
@@ -29,6 +33,7 @@ export class Log {
   /** Adds a row at the end. */
   push(row: Row): void {
     this.chunk(Math.floor(this.total / CHUNK))[this.total % CHUNK] = row;
+    this.overwritten.note(this.total, row);
     this.total += 1;
   }
 
@@ -68,6 +73,7 @@ export class Log {
   /** Forgets everything: the positions mean other rows now. */
   clear(): void {
     this.chunks.clear();
+    this.overwritten.clear();
     this.total = 0;
     this.goneBefore = 0;
   }

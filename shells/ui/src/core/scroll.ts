@@ -25,6 +25,16 @@ export class Heights {
     this.extra = [];
   }
 
+  /** Forgets the own heights of rows from this one on: other rows stand there now. */
+  forget(from: number): void {
+    for (const [row, height] of this.own) {
+      if (row < from) continue;
+      this.own.delete(row);
+      const group = Math.floor(row / GROUP);
+      this.extra[group] = (this.extra[group] ?? 0) - (height - this.usual);
+    }
+  }
+
   /** A row has this height. Says whether that is news. */
   set(row: number, height: number): boolean {
     const before = this.own.get(row) ?? this.usual;

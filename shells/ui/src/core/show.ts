@@ -3,6 +3,7 @@
 
 import type { Attempt } from "./api";
 import { Folds } from "./folds";
+import { Overwritten } from "./overwritten";
 import { Heights, Scroll } from "./scroll";
 
 /** The height of a row of one line, in pixels, as the style sheet has it. */
@@ -25,25 +26,42 @@ export class Show {
   private leftAt = 0;
   private total = 0;
   private attempts: Attempt[] = [];
+  private overwritten = new Overwritten();
   /** A position to go to as soon as it is known that there is one. */
   private wanted: number | undefined;
 
   /** The log has so many rows now. To be called before anything is drawn. */
-  update(total: number, attempts: Attempt[]): void {
+  update(total: number, attempts: Attempt[], overwritten = this.overwritten): void {
     this.total = total;
     this.attempts = attempts;
-    this.folds.set(
-      attempts
-        .map((attempt, index) => ({ attempt, to: attempts[index + 1]?.position ?? total }))
-        .filter(({ attempt }) => this.folded.has(attempt.attempt))
-        .map(({ attempt, to }) => ({ from: attempt.position + 1, to })),
-    );
+    this.overwritten = overwritten;
+    this.fold();
     this.heights.count = this.folds.shown(total);
     if (this.wanted !== undefined && total > 0) {
       this.center(Math.min(this.wanted, total - 1));
       this.wanted = undefined;
     }
     this.scroll.goTo(this.follow ? Number.MAX_SAFE_INTEGER : this.scroll.place, this.view);
+  }
+
+  /** Hides what is to be hidden. What is at the top of the view stays there, or what stands in its place. */
+  private fold(): void {
+    const top = this.heights.rowAt(this.scroll.place);
+    const [position, within] = [this.folds.position(top), this.scroll.place - this.heights.top(top)];
+    const attempts = this.attempts
+      .map((attempt, index) => ({ attempt, to: this.attempts[index + 1]?.position ?? this.total }))
+      .filter(({ attempt }) => this.folded.has(attempt.attempt))
+      .map(({ attempt, to }) => ({ from: attempt.position + 1, to }));
+    const { stretches } = this.overwritten;
+    const changed = this.folds.set(attempts.length === 0 ? stretches : [...attempts, ...stretches]);
+    if (changed === undefined) return;
+    this.heights.forget(this.folds.row(changed - 1) + 1);
+    this.scroll.place = this.heights.top(this.row(position)) + within;
+  }
+
+  /** The row at which a position is on show, or what stands in its place. */
+  private row(position: number): number {
+    return this.folds.row(this.overwritten.standIn(position));
   }
 
   /** The first and the last row to draw. */
@@ -64,7 +82,12 @@ export class Show {
 
   /** How many rows have come since the reader went away from the end. */
   get fresh(): number {
-    return this.total - this.leftAt;
+    return this.standing - this.leftAt;
+  }
+
+  /** How many rows there are that nothing stands in the place of, as far as that is known. */
+  private get standing(): number {
+    return this.total - this.overwritten.count;
   }
 
   /** Goes to a position, and unfolds what hides it. */
@@ -95,7 +118,7 @@ export class Show {
   }
 
   setFollow(follow: boolean): void {
-    if (this.follow && !follow) this.leftAt = this.total;
+    if (this.follow && !follow) this.leftAt = this.standing;
     this.follow = follow;
   }
 
@@ -104,7 +127,6 @@ export class Show {
     if (folded) this.folded.add(attempt);
     else this.folded.delete(attempt);
     this.setFollow(false);
-    this.heights.reset(ROW); // the same rows are other positions now
   }
 
   toggleOpened(position: number): void {
@@ -126,7 +148,7 @@ export class Show {
 
   /** Shows a position, unless it is on show already. */
   private center(position: number): void {
-    const top = this.heights.top(this.folds.row(position));
+    const top = this.heights.top(this.row(position));
     const { place } = this.scroll;
     if (!this.follow && top >= place && top + ROW <= place + this.view) return;
     this.setFollow(false);

@@ -66,7 +66,7 @@ export function LogView({ id, watch, send, version, lines, settings, choose }: P
     return true;
   });
 
-  show.update(log.total, task?.attempts ?? []);
+  show.update(log.total, task?.attempts ?? [], log.overwritten);
   const digits = Math.max(3, String(log.total).length);
   const fresh = watch.isOver() ? 0 : show.fresh;
   return (
@@ -181,6 +181,8 @@ function Lines({ watch, send, show, redraw, open, lines, settings, words, curren
   const start = task?.started_at ? Date.parse(task.started_at) : (log.get(0)?.at ?? 0);
   const drawn = Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => {
     const position = folds.position(first + index);
+    // It stands in the place of what it has overwritten, for links and searches too
+    const since = log.overwritten.firstOf(position);
     const attempt = foldable.get(position);
     return (
       <RowView
@@ -188,13 +190,13 @@ function Lines({ watch, send, show, redraw, open, lines, settings, words, curren
         position={position}
         row={log.get(position)}
         gone={position < log.goneBefore}
-        before={log.get(position - 1)?.at}
+        before={log.get(since - 1)?.at}
         start={start}
         times={settings.times}
         events={settings.events}
         words={words}
-        chosen={lines !== undefined && position >= lines.from && position <= lines.to}
-        current={position === current}
+        chosen={lines !== undefined && position >= lines.from && since <= lines.to}
+        current={current !== undefined && since <= current && current <= position}
         opened={show.opened.has(position)}
         folded={attempt === undefined ? undefined : show.folded.has(attempt)}
         {...stable}
