@@ -30,16 +30,3 @@ export interface Failure {
   /** When to try again at the earliest, in milliseconds. */
   retryAfter?: number;
 }
-
-/** The first and the longest delay before the server is tried again, in milliseconds. */
-const FIRST_DELAY = 400;
-const LONGEST_DELAY = 15_000;
-
-/** How long to wait before the try after `failures` of them: doubling, and spread so that not all come back at once. */
-export function backOff(failures: number, random: number, atLeast = 0): number {
-  const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** Math.min(failures, 10));
-  return Math.max(atLeast, delay * (0.5 + random / 2));
-}
-
-/** How long a connection may be down before that is worth a banner, in milliseconds. */
-export const BANNER_AFTER = 2000;

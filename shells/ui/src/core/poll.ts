@@ -1,28 +1,34 @@
 // Something of the server's that is looked at again and again while anyone sees it, and stays on show while it can't be had.
 
-import { BANNER_AFTER, backOff, type Failure, type Machine, type Now } from "./machine";
+import type { Failure, Machine, Now } from "./machine";
+import { Outage } from "./outage";
 
 export type Input<T> =
-  | { type: "answer"; asked: number; value: T }
+  | { type: "answer"; asked: number; value: T; tag?: string | null }
+  /** What there is has the tag that was sent along. */
+  | { type: "same"; asked: number }
   | { type: "failed"; asked: number; failure: Failure }
   /** Whether anyone can see the page. */
   | { type: "visible"; visible: boolean }
-  /** What is asked for has changed, or someone does not want to wait. */
+  /** Something else is asked for, after so many milliseconds: someone may still be typing it. */
+  | { type: "ask"; pause: number }
+  /** Someone does not want to wait. */
   | { type: "again" }
   | { type: "timeout" };
 
-export type Effect = { type: "fetch"; asked: number };
+/** The tag is that of what was seen last, if it has one. */
+export type Effect = { type: "fetch"; asked: number; tag: string | null };
 
 export class Poll<T> implements Machine<Input<T>, Effect> {
   /** What was seen last. */
   value: T | undefined;
   failure: Failure | undefined;
+  private tag: string | null = null;
   private visible = true;
   private asked = 0;
   private fetching = false;
   private fetchAt: number | undefined = 0;
-  private failures = 0;
-  private downSince: number | undefined;
+  private outage = new Outage();
   private effects: Effect[] = [];
 
   /** Looks again so many milliseconds after each answer. */
@@ -31,38 +37,39 @@ export class Poll<T> implements Machine<Input<T>, Effect> {
   handle(input: Input<T>, now: Now): void {
     switch (input.type) {
       case "answer":
-        if (input.asked !== this.asked) return;
+        if (!this.isAwaited(input.asked)) return;
         this.value = input.value;
-        this.fetching = false;
-        this.failures = 0;
-        this.failure = undefined;
-        this.downSince = undefined;
-        this.fetchAt = now.mono + this.every;
+        this.tag = input.tag ?? null;
+        return this.answered(now);
+      case "same":
+        if (this.isAwaited(input.asked)) this.answered(now);
         return;
       case "failed":
-        if (input.asked !== this.asked) return;
+        if (!this.isAwaited(input.asked)) return;
         this.fetching = false;
         this.failure = input.failure;
-        this.downSince ??= now.mono;
-        this.fetchAt = now.mono + backOff(this.failures++, now.random, input.failure.retryAfter);
+        this.fetchAt = this.outage.failed(now, input.failure.retryAfter);
         return;
       case "visible":
         this.visible = input.visible;
         if (input.visible) this.fetchAt = now.mono;
         return;
+      case "ask":
+        this.tag = null;
+        this.askAt(now.mono + input.pause);
+        break;
       case "again":
-        this.failures = 0;
-        this.fetching = false;
-        this.fetchAt = now.mono;
+        this.askAt(now.mono);
         break;
       case "timeout":
+        this.outage.timeout(now);
         break;
     }
     if (this.fetchAt !== undefined && now.mono >= this.fetchAt && this.visible && !this.fetching) {
       this.fetchAt = undefined;
       this.fetching = true;
       this.asked += 1;
-      this.effects.push({ type: "fetch", asked: this.asked });
+      this.effects.push({ type: "fetch", asked: this.asked, tag: this.tag });
     }
   }
 
@@ -71,13 +78,29 @@ export class Poll<T> implements Machine<Input<T>, Effect> {
   }
 
   deadline(): number | undefined {
-    const banner = this.downSince === undefined ? undefined : this.downSince + BANNER_AFTER;
     const fetch = this.visible && !this.fetching ? this.fetchAt : undefined;
-    const times = [banner, fetch].filter((time) => time !== undefined);
+    const times = [this.outage.deadline, fetch].filter((time) => time !== undefined);
     return times.length > 0 ? Math.min(...times) : undefined;
   }
 
   isDown(now: Now): boolean {
-    return this.downSince !== undefined && now.mono >= this.downSince + BANNER_AFTER;
+    return this.outage.isLong(now);
+  }
+  /** Answers to earlier questions come too late. */
+  private isAwaited(asked: number): boolean {
+    return this.fetching && asked === this.asked;
+  }
+
+  private answered(now: Now): void {
+    this.fetching = false;
+    this.failure = undefined;
+    this.outage.over();
+    this.fetchAt = now.mono + this.every;
+  }
+
+  private askAt(time: number): void {
+    this.outage.hope();
+    this.fetching = false;
+    this.fetchAt = time;
   }
 }

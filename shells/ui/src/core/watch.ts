@@ -3,7 +3,8 @@
 
 import { endsTask, type Frame, hasEnded, rowOf, type Task, type Window } from "./api";
 import { CHUNK, Log } from "./log";
-import { BANNER_AFTER, backOff, type Failure, type Machine, type Now } from "./machine";
+import type { Failure, Machine, Now } from "./machine";
+import { Outage } from "./outage";
 import type { Report } from "./report";
 
 export type Input =
@@ -68,8 +69,7 @@ export class Watch implements Machine<Input, Effect> {
   report: Report | undefined;
   /** How many rows there were with the last one that says so. */
   private toldAt = 0;
-  private downSince: number | undefined;
-  private failures = 0;
+  private outage = new Outage();
   /** From which position on rows are being fetched. */
   private looking: number | undefined;
   private lookAgainAt: number | undefined;
@@ -125,7 +125,7 @@ export class Watch implements Machine<Input, Effect> {
     const times = [
       this.state.name === "waiting" ? this.state.until : undefined,
       this.isTaskDue() ? this.nextTask : undefined,
-      this.downSince === undefined ? undefined : this.downSince + BANNER_AFTER,
+      this.outage.deadline,
       this.lookAgainAt,
     ].filter((time) => time !== undefined);
     return times.length > 0 ? Math.min(...times) : undefined;
@@ -133,7 +133,7 @@ export class Watch implements Machine<Input, Effect> {
 
   /** Whether the connection has been down for so long that people should know. */
   isDown(now: Now): boolean {
-    return this.downSince !== undefined && now.mono >= this.downSince + BANNER_AFTER;
+    return this.outage.isLong(now);
   }
 
   /** Whether rows arrive as they are written. */
@@ -300,11 +300,12 @@ export class Watch implements Machine<Input, Effect> {
   private onWoke(): void {
     if (this.isOver() || this.state.name === "fetching") return;
     if (this.state.name === "watching") this.effects.push({ type: "disconnect" });
-    this.failures = 0;
+    this.outage.hope();
     this.begin();
   }
 
   private onTimeout(now: Now): void {
+    this.outage.timeout(now);
     if (this.state.name === "waiting" && now.mono >= this.state.until) this.begin();
     if (this.nextTask !== undefined && now.mono >= this.nextTask && this.isTaskDue()) {
       this.nextTask = now.mono + LOOK_EVERY;
@@ -317,14 +318,11 @@ export class Watch implements Machine<Input, Effect> {
   }
 
   private wait(now: Now, atLeast?: number): void {
-    this.downSince ??= now.mono;
-    this.state = { name: "waiting", until: now.mono + backOff(this.failures, now.random, atLeast) };
-    this.failures += 1;
+    this.state = { name: "waiting", until: this.outage.failed(now, atLeast) };
   }
 
   private recovered(): void {
-    this.failures = 0;
-    this.downSince = undefined;
+    this.outage.over();
     this.trouble = undefined;
   }
 }

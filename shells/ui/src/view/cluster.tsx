@@ -143,15 +143,49 @@ function StateMark({ member }: { member: Member }) {
   );
 }
 
-/** A table that may be wider than its place: then it scrolls, by keys too. */
-function Wide({ children }: { children: preact.ComponentChildren }) {
+interface Column {
+  name: string;
+  /** Numbers stand at the right, one below the other. */
+  figure?: boolean;
+  title?: string;
+}
+
+interface TableProps {
+  title: string;
+  count: number;
+  columns: Column[];
+  /** The rows. */
+  children: preact.ComponentChildren;
+}
+
+/** A titled table that may be wider than its place: then it scrolls, by keys too. */
+function Table({ title, count, columns, children }: TableProps) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keys
-    <div class="wide" tabIndex={0}>
-      {children}
-    </div>
+    <section>
+      <h2>
+        {title} <b>{count}</b>
+      </h2>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keys */}
+      <div class="wide" tabIndex={0}>
+        <table>
+          <thead>
+            <tr>
+              {columns.map(({ name, figure, title }) => (
+                <th key={name} scope="col" class={figure ? "figure" : undefined} title={title}>
+                  {name}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>{children}</tbody>
+        </table>
+      </div>
+    </section>
   );
 }
+
+const UP_FOR: Column = { name: "Up for", figure: true };
+const LAST_SEEN: Column = { name: "Last seen", figure: true };
 
 /** The two cells that every process has: when it began, and when it was last heard of. */
 function Times({ member, clock }: { member: Member; clock: number }) {
@@ -168,61 +202,53 @@ function Times({ member, clock }: { member: Member; clock: number }) {
   );
 }
 
+const OF_WORKERS: Column[] = [
+  { name: "Worker" },
+  { name: "State" },
+  { name: "Slots" },
+  { name: "Runs" },
+  { name: "Partitions" },
+  { name: "Version" },
+  UP_FOR,
+  LAST_SEEN,
+];
+
 function Workers({ workers, clock }: { workers: Member[]; clock: number }) {
-  return (
-    <section>
-      <h2>
-        Workers <b>{workers.length}</b>
-      </h2>
-      {workers.length === 0 ? (
+  if (workers.length === 0) {
+    return (
+      <section>
+        <h2>
+          Workers <b>0</b>
+        </h2>
         <p class="none">
           No worker was heard of in the last minutes. <code>baton worker --help</code> says how to start one.
         </p>
-      ) : (
-        <Wide>
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Worker</th>
-                <th scope="col">State</th>
-                <th scope="col">Slots</th>
-                <th scope="col">Runs</th>
-                <th scope="col">Partitions</th>
-                <th scope="col">Version</th>
-                <th scope="col" class="figure">
-                  Up for
-                </th>
-                <th scope="col" class="figure">
-                  Last seen
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {workers.map((worker) => (
-                <tr key={worker.id} class={worker.lost ? "is-lost" : ""}>
-                  <th scope="row">
-                    {callOf(worker)}
-                    {worker.name && <small>{worker.host}</small>}
-                  </th>
-                  <td>
-                    <StateMark member={worker} />
-                  </td>
-                  <td>
-                    <Slots worker={worker} />
-                  </td>
-                  <td>
-                    <Runs worker={worker} />
-                  </td>
-                  <td>{ranges((worker.claims ?? []).map((claim) => claim.partition)) || "none"}</td>
-                  <td>{worker.version}</td>
-                  <Times member={worker} clock={clock} />
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </Wide>
-      )}
-    </section>
+      </section>
+    );
+  }
+  return (
+    <Table title="Workers" count={workers.length} columns={OF_WORKERS}>
+      {workers.map((worker) => (
+        <tr key={worker.id} class={worker.lost ? "is-lost" : ""}>
+          <th scope="row">
+            {callOf(worker)}
+            {worker.name && <small>{worker.host}</small>}
+          </th>
+          <td>
+            <StateMark member={worker} />
+          </td>
+          <td>
+            <Slots worker={worker} />
+          </td>
+          <td>
+            <Runs worker={worker} />
+          </td>
+          <td>{ranges((worker.claims ?? []).map((claim) => claim.partition)) || "none"}</td>
+          <td>{worker.version}</td>
+          <Times member={worker} clock={clock} />
+        </tr>
+      ))}
+    </Table>
   );
 }
 
@@ -253,6 +279,16 @@ function Runs({ worker }: { worker: Member }) {
   );
 }
 
+const OF_PARTITIONS: Column[] = [
+  { name: "Partition" },
+  { name: "Held by" },
+  { name: "Waiting", figure: true, title: "Tasks read by the worker that wait for a slot" },
+  { name: "Running", figure: true },
+  { name: "Open", figure: true, title: "Records between the watermark and the end" },
+  { name: "Watermark", figure: true, title: "Every task before this offset has ended" },
+  { name: "End", figure: true, title: "The offset after the last task" },
+];
+
 function Partitions({ cluster }: { cluster: Cluster }) {
   const { partitions, workers } = cluster;
   const names = new Map(workers.map((worker) => [worker.id, callOf(worker)]));
@@ -261,46 +297,16 @@ function Partitions({ cluster }: { cluster: Cluster }) {
   );
   if (partitions.length === 0) return null;
   return (
-    <section>
-      <h2>
-        Partitions of tasks <b>{partitions.length}</b>
-      </h2>
-      <Wide>
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Partition</th>
-              <th scope="col">Held by</th>
-              <th scope="col" class="figure" title="Tasks read by the worker that wait for a slot">
-                Waiting
-              </th>
-              <th scope="col" class="figure">
-                Running
-              </th>
-              <th scope="col" class="figure" title="Records between the watermark and the end">
-                Open
-              </th>
-              <th scope="col" class="figure" title="Every task before this offset has ended">
-                Watermark
-              </th>
-              <th scope="col" class="figure" title="The offset after the last task">
-                End
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {partitions.map((one) => (
-              <PartitionRow
-                key={one.partition}
-                one={one}
-                holder={names.get(one.worker ?? "")}
-                waiting={claims.get(`${one.worker} ${one.partition}`)?.waiting}
-              />
-            ))}
-          </tbody>
-        </table>
-      </Wide>
-    </section>
+    <Table title="Partitions of tasks" count={partitions.length} columns={OF_PARTITIONS}>
+      {partitions.map((one) => (
+        <PartitionRow
+          key={one.partition}
+          one={one}
+          holder={names.get(one.worker ?? "")}
+          waiting={claims.get(`${one.worker} ${one.partition}`)?.waiting}
+        />
+      ))}
+    </Table>
   );
 }
 
@@ -320,42 +326,22 @@ function PartitionRow(props: { one: Partition; holder: string | undefined; waiti
   );
 }
 
+const OF_APIS: Column[] = [{ name: "Replica" }, { name: "State" }, { name: "Version" }, UP_FOR, LAST_SEEN];
+
 function Apis({ apis, clock }: { apis: Member[]; clock: number }) {
   if (apis.length === 0) return null;
   return (
-    <section>
-      <h2>
-        API replicas <b>{apis.length}</b>
-      </h2>
-      <Wide>
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Replica</th>
-              <th scope="col">State</th>
-              <th scope="col">Version</th>
-              <th scope="col" class="figure">
-                Up for
-              </th>
-              <th scope="col" class="figure">
-                Last seen
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {apis.map((api) => (
-              <tr key={api.id} class={api.lost ? "is-lost" : ""}>
-                <th scope="row">{callOf(api)}</th>
-                <td>
-                  <StateMark member={api} />
-                </td>
-                <td>{api.version}</td>
-                <Times member={api} clock={clock} />
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </Wide>
-    </section>
+    <Table title="API replicas" count={apis.length} columns={OF_APIS}>
+      {apis.map((api) => (
+        <tr key={api.id} class={api.lost ? "is-lost" : ""}>
+          <th scope="row">{callOf(api)}</th>
+          <td>
+            <StateMark member={api} />
+          </td>
+          <td>{api.version}</td>
+          <Times member={api} clock={clock} />
+        </tr>
+      ))}
+    </Table>
   );
 }

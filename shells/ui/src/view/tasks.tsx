@@ -2,14 +2,14 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { hasEnded, STATUSES, type Task, type TaskPage } from "../core/api";
-import { type Effect, type Filters, type Input, List, NO_FILTERS } from "../core/list";
+import { type Filters, type Input, List, NO_FILTERS } from "../core/list";
 import { money, percent, progressOf } from "../core/report";
 import { listAddress, taskAddress, writeFilters } from "../core/route";
 import { plain } from "../core/text";
 import { ago, duration, moment } from "../core/time";
-import { Driver, now } from "../shell/drive";
-import { go, leave, useClock, useKeys, useRedraw } from "../shell/hooks";
-import { call } from "../shell/http";
+import { now } from "../shell/drive";
+import { go, leave, useClock, useKeys } from "../shell/hooks";
+import { usePolling } from "../shell/polling";
 import { Banner } from "./banner";
 import { Icon } from "./icon";
 import { Progress } from "./report";
@@ -19,39 +19,14 @@ import { StatusMark, wordOf } from "./status";
 const LIMIT = 50;
 
 function useList(filters: Filters): { list: List; send: (input: Input) => void } {
-  const [, redraw] = useRedraw();
-  const [{ list, driver }] = useState(() => {
-    const list = new List();
-    const carryOut = (effect: Effect, send: (input: Input) => void) => {
-      const { key, tag } = effect;
-      const query = writeFilters(effect.filters) || "?";
-      const headers: Record<string, string> = tag === null ? {} : { "if-none-match": tag };
-      call<TaskPage>(`/tasks${query}&limit=${LIMIT}`, { headers }).then((answer) => {
-        if (!answer.ok) send({ type: "failed", key, failure: answer.failure });
-        else if (answer.status === 304) send({ type: "same", key });
-        else send({ type: "page", key, page: answer.value, tag: answer.headers.get("etag") });
-      });
-    };
-    return { list, driver: new Driver<Input, Effect>(list, carryOut, redraw, { type: "timeout" }) };
-  });
-  const asked = writeFilters(filters);
-  // The filters are new objects each time; their text is what counts
-  useEffect(() => driver.send({ type: "ask", filters }), [asked]);
+  const path = `/tasks${writeFilters(filters) || "?"}&limit=${LIMIT}`;
+  const { machine, send } = usePolling<TaskPage, Input, List>(() => new List(), path, { type: "ask", filters });
   useEffect(() => {
-    const onVisible = () => driver.send({ type: "visible", visible: !document.hidden });
-    const onOnline = () => driver.send({ type: "woke" });
-    const onScroll = () => driver.send({ type: "settled", settled: scrollY < 40 });
-    document.addEventListener("visibilitychange", onVisible);
-    addEventListener("online", onOnline);
+    const onScroll = () => send({ type: "settled", settled: scrollY < 40 });
     addEventListener("scroll", onScroll, { passive: true });
-    return () => {
-      driver.stop();
-      document.removeEventListener("visibilitychange", onVisible);
-      removeEventListener("online", onOnline);
-      removeEventListener("scroll", onScroll);
-    };
-  }, [driver]);
-  return { list, send: driver.send };
+    return () => removeEventListener("scroll", onScroll);
+  }, [send]);
+  return { list: machine, send };
 }
 
 export function Tasks({ filters }: { filters: Filters }) {
@@ -88,7 +63,7 @@ export function Tasks({ filters }: { filters: Filters }) {
   const nothingYet = list.tasks !== undefined && total === 0 && !isNarrowed;
   return (
     <>
-      <Banner down={list.isDown(now())} failure={list.failure} retry={() => send({ type: "woke" })} />
+      <Banner down={list.isDown(now())} failure={list.failure} retry={() => send({ type: "again" })} />
       <main class="tasks">
         <h1 class="unseen">Tasks</h1>
         {!nothingYet && (
