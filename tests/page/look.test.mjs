@@ -15,7 +15,7 @@ const PICTURES = process.env.PICTURES;
 let server;
 let tasks;
 before(async () => {
-  server = await Server.start("--slots", "4", "--grace", "60s");
+  server = await Server.start("--slots", "4", "--grace", "10m");
   const [done, failed] = [await server.submit("colours"), await server.submit("fails")];
   const input = "Analyze all MB attributes for Q1, and say which of them miss their targets";
   const running = await server.submit("steady", { lines: 100_000, rate: 30, input });
