@@ -74,11 +74,12 @@ sim *FLAGS: _sim-build
 mutants *FLAGS: _sim-build
     @exec '{{ sim_target }}/sim/baton-sim' --mutants "$@"
 
-# The simulator's own tests, 300 fixed seeds, determinism, and all mutants; new seeds are played by `just sim`
+# The simulator's own tests, 300 fixed seeds, 200 new ones, determinism, and all mutants
 [group('test')]
 sim-test: tools _sim-build
     RUSTFLAGS='{{ sim_flags }}' cargo nextest run -p baton-sim --target-dir '{{ sim_target }}'
     '{{ sim_target }}/sim/baton-sim' --from 1 --seeds 300
+    '{{ sim_target }}/sim/baton-sim' --seeds 200
     '{{ sim_target }}/sim/baton-sim' --check --from 1 --seeds 20
     '{{ sim_target }}/sim/baton-sim' --mutants --from 1
 

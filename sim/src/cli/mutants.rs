@@ -1,4 +1,5 @@
-//! The proof that the simulator finds bugs: each mutant is played until it is caught, and the table says how soon.
+//! The proof that the simulator finds bugs: each mutant is played until it is caught, and the table says how soon. A seed that
+//! fails without the mutant proves nothing.
 
 use super::{again, bar};
 use baton_probe::Mutant;
@@ -11,11 +12,17 @@ use std::time::Instant;
 pub fn hunt(seeds: &[u64], jobs: usize) -> ExitCode {
     let begun = Instant::now();
     let bar = bar(Mutant::ALL.len());
-    let mut rows = Vec::new();
+    let (mut rows, mut broken) = (Vec::new(), Vec::new());
     for mutant in Mutant::ALL.iter().copied() {
         bar.set_message(mutant.name());
         let summary = campaign::run(seeds, jobs, Some(mutant), Until::Failure, |_| {});
-        rows.push((mutant, summary.failures.into_iter().next(), summary.seeds));
+        let failure = summary.failures.into_iter().next();
+        if let Some(seed) = failure.as_ref().map(|failure| failure.seed)
+            && !campaign::run(&[seed], 1, None, Until::Failure, |_| {}).failures.is_empty()
+        {
+            broken.push((mutant, seed));
+        }
+        rows.push((mutant, failure, summary.seeds));
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -35,7 +42,7 @@ pub fn hunt(seeds: &[u64], jobs: usize) -> ExitCode {
             missed.push(*mutant);
         }
     }
-    let caught = rows.len() - missed.len();
+    let caught = rows.len() - missed.len() - broken.len();
     println!("\n{caught} of {} mutants caught in {:.0} s", rows.len(), begun.elapsed().as_secs_f64());
     for mutant in &missed {
         println!(
@@ -43,5 +50,8 @@ pub fn hunt(seeds: &[u64], jobs: usize) -> ExitCode {
             again(seeds.first().copied().unwrap_or_default(), &Less::default(), Some(*mutant))
         );
     }
-    if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    for (mutant, seed) in &broken {
+        println!("  PROVES NOTHING of {}: {} fails as well", mutant.name(), again(*seed, &Less::default(), None));
+    }
+    if missed.is_empty() && broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -255,7 +255,9 @@ impl Oracle {
                 let gone = Gone { when: self.now, status: *status, by_itself: *by_itself };
                 self.on_gone(number(node), task, *attempt, gone);
             }
-            Event::FilesMade(id, attempt) => self.machines.files_made(number(node), id, *attempt),
+            Event::FilesMade(id, attempt) => {
+                self.machines.files_made(number(node), id, *attempt, self.now.at);
+            }
             Event::FilesRemoved(id, attempt) => self.machines.files_removed(id, *attempt),
             Event::Frozen => self.machines.freeze(number(node), None),
             Event::Thawed => self.machines.freeze(number(node), Some(self.now.at + self.config.burial)),

@@ -42,8 +42,8 @@ pub(super) struct Machines {
     frozen: BTreeMap<u8, Option<Duration>>,
     /// Processes on such machines whose tasks went on elsewhere, and by when each must be gone.
     passed_by: BTreeMap<(TaskId, u32), (u8, Option<Duration>)>,
-    /// Where the files of attempts are.
-    files: BTreeMap<(TaskId, u32), u8>,
+    /// Where the files of attempts are, and since when: they are made first, then the process.
+    files: BTreeMap<(TaskId, u32), (u8, Duration)>,
 }
 
 impl Machines {
@@ -74,8 +74,13 @@ impl Machines {
         self.passed_by.values_mut().filter(|(of, _)| *of == machine).for_each(|(_, due)| *due = by);
     }
 
-    pub fn files_made(&mut self, machine: u8, id: &TaskId, attempt: u32) {
-        self.files.insert((id.clone(), attempt), machine);
+    pub fn files_made(&mut self, machine: u8, id: &TaskId, attempt: u32, now: Duration) {
+        self.files.insert((id.clone(), attempt), (machine, now));
+    }
+
+    /// When the process of an attempt, which has its files, was begun to be made.
+    fn making_since(&self, id: &TaskId, attempt: u32) -> Option<Duration> {
+        self.files.get(&(id.clone(), attempt)).map(|(_, since)| *since)
     }
 
     pub fn files_removed(&mut self, id: &TaskId, attempt: u32) {
@@ -108,7 +113,7 @@ impl Oracle {
                 task.begun
             ));
         }
-        self.may_run(machine, id)?;
+        self.may_run(machine, id, self.machines.making_since(id, attempt).unwrap_or(self.now.at))?;
         let spawned = self.now;
         let before = self.task(id).processes.insert(attempt, Process { machine, spawned, gone: None });
         if before.is_some() {
@@ -146,10 +151,10 @@ impl Oracle {
         }
         let Machines { passed_by, files, .. } = &self.machines;
         let mut left = files.range((id.clone(), 0)..).take_while(|((of, _), _)| of == id);
-        let left = left.find(|(attempt, machine)| {
-            !self.machines.is_excused(**machine, self.now.at) && !passed_by.contains_key(attempt)
+        let left = left.find(|(attempt, (machine, _))| {
+            !self.machines.is_excused(*machine, self.now.at) && !passed_by.contains_key(attempt)
         });
-        let Some(((_, attempt), machine)) = left else { return Ok(()) };
+        let Some(((_, attempt), (machine, _))) = left else { return Ok(()) };
         let what = format!(
             "task {} ended, {end:?}, while files of its attempt {attempt} are on {}",
             Short(id),
@@ -179,7 +184,7 @@ impl Oracle {
         let Machines { live, passed_by, files, .. } = &self.machines;
         let lives = live.iter().map(|(id, live)| (id, live.attempt, live.machine));
         let passed_by = passed_by.iter().map(|((id, attempt), (machine, _))| (id, *attempt, *machine));
-        let files = files.iter().map(|((id, attempt), machine)| ("files", (id, *attempt, *machine)));
+        let files = files.iter().map(|((id, attempt), (machine, _))| ("files", (id, *attempt, *machine)));
         let left = lives.chain(passed_by).map(|process| ("process", process)).chain(files).next();
         let Some((what, (id, attempt, machine))) = left else { return Ok(()) };
         let what = format!(

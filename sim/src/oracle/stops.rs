@@ -14,6 +14,8 @@ use baton_core::record::Kind;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// How long a worker may take from what it has heard, or claimed, to a process that it had asked for before that.
+const BEGUN_WITHIN: Duration = Duration::from_millis(100);
 /// How long a decision takes to be durable where nothing is wrong.
 const COMMITTED_WITHIN: Duration = Duration::from_secs(2);
 /// How long a process may outlive its grace where nothing is wrong.
@@ -84,8 +86,9 @@ impl Oracle {
         self.ended_as_stopped(id)
     }
 
-    /// Whether a process may be born.
-    pub(super) fn may_run(&self, machine: u8, id: &TaskId) -> Verdict {
+    /// Whether a process may be born that has been in the making since then. What came meanwhile is too late for it, and signals
+    /// it at once; if its worker stood still, long after.
+    pub(super) fn may_run(&self, machine: u8, id: &TaskId, since: Duration) -> Verdict {
         let task = &self.tasks[id];
         let Some(stop) = task.stop else { return Ok(()) };
         let worker = Node::Worker(machine);
@@ -93,12 +96,12 @@ impl Oracle {
             let what = format!("task {} was spawned on {}, {what}", Short(id), Node::Machine(machine));
             Err(Violation::of(6, what).on(id))
         };
-        if let Some(heard) = task.heard.get(&machine).filter(|heard| self.now.at > heard.at + self.config.reaction) {
+        if let Some(heard) = task.heard.get(&machine).filter(|heard| since > heard.at + BEGUN_WITHIN) {
             return wrong(format!("and {worker} had heard of its STOP at {:?}", heard.at));
         }
         let claim = task.partition().and_then(|partition| self.claims.of.get(&(machine, partition)));
         // A process that was being made when its claim was lost is born all the same, and killed at once.
-        let made_since = |claim: &&Moment| stop.is_before(**claim) && self.now.at > claim.at + self.config.reaction;
+        let made_since = |claim: &&Moment| stop.is_before(**claim) && since > claim.at + BEGUN_WITHIN;
         if let Some(claim) = claim.filter(made_since) {
             return wrong(format!(
                 "and {worker} had claimed its partition at {:?}, after its STOP was durable (at {:?}): who takes a task over \
