@@ -109,6 +109,9 @@ pub struct ClaimShown {
     pub running: usize,
     /// How many were read, and wait for their turn. There may be more on the log.
     pub waiting: usize,
+    /// How many of those wait for the time of their next attempt.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retrying: usize,
     /// It is to go to another worker, once what runs has ended.
     #[serde(default)]
     pub leaving: bool,

@@ -20,7 +20,7 @@ fn identity(role: Role, name: &str, number: u8) -> Identity {
 }
 
 fn claim(partition: u32, watermark: u64) -> ClaimShown {
-    ClaimShown { partition, watermark, running: 1, waiting: 2, leaving: false }
+    ClaimShown { partition, watermark, running: 1, waiting: 2, retrying: 0, leaving: false }
 }
 
 fn says(identity: Identity, doing: Doing, seconds: u64) -> Presence {
@@ -101,7 +101,8 @@ fn a_worker_shows_its_runs_and_claims() {
         worker.handle(WorkerInput::Records(delivered), at(0));
     }
     let run = RunShown { task_id: "abc".parse().unwrap(), attempt: 1 };
-    let claims = |leaving| vec![ClaimShown { partition: 3, watermark: 4, running: 1, waiting: 1, leaving }];
+    let claims =
+        |leaving| vec![ClaimShown { partition: 3, watermark: 4, running: 1, waiting: 1, retrying: 0, leaving }];
     let expected = Doing { slots: 1, running: 1, runs: vec![run], claims: claims(false), draining: false };
     assert_eq!(worker.doing(), expected);
     worker.handle(WorkerInput::Revoked(3), at(1));

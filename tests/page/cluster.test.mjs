@@ -40,6 +40,23 @@ test("a worker shows what it runs, as it begins and as it ends", async () => {
   assert.deepEqual(page.wrongs, []);
 });
 
+test("a task that waits for its next attempt is counted as that", async () => {
+  const page = await openPage(server, "/cluster");
+  const id = await server.submit("fails-often");
+  await server.reaches(id, "retrying");
+  const cells = section(page, /^Partitions/).locator("tbody tr td:nth-child(4)");
+  await until("one retries", async () => (await cells.allTextContents()).filter((text) => text === "1").length === 1);
+  const waiting = await section(page, /^Partitions/)
+    .locator("tbody tr td:nth-child(3)")
+    .allTextContents();
+  assert.ok(
+    waiting.every((text) => text === "0"),
+    String(waiting),
+  );
+  await fetch(`${server.url}/tasks/${id}`, { method: "DELETE" });
+  await server.reaches(id, "stopped");
+});
+
 test("what happens is counted", async () => {
   const page = await openPage(server, "/cluster");
   const id = await server.submit("lines", { lines: 40 });

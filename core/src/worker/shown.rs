@@ -15,6 +15,7 @@ impl Worker {
             watermark: claim.ledger.watermark(),
             running: claim.running.len(),
             waiting: claim.waiting.len(),
+            retrying: claim.waiting.values().filter(|waiting| waiting.due.is_some()).count(),
             leaving: claim.phase == Phase::Revoked,
         });
         Doing::of_worker(self.going != Going::No, self.config.slots, runs.collect(), claims.collect())

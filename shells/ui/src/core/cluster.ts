@@ -13,7 +13,18 @@ export interface Member {
   slots?: number;
   running?: number;
   runs?: { task_id: string; attempt: number }[];
-  claims?: { partition: number; watermark: number; running: number; waiting: number; leaving: boolean }[];
+  claims?: Claim[];
+}
+
+/** A partition that a worker holds, and its tasks. */
+export interface Claim {
+  partition: number;
+  watermark: number;
+  running: number;
+  /** Those included that wait for their next attempt. */
+  waiting: number;
+  retrying?: number;
+  leaving: boolean;
 }
 
 export interface Partition {

@@ -2,6 +2,7 @@
 
 import { useEffect } from "preact/hooks";
 import {
+  type Claim,
   type Cluster,
   callOf,
   type Member,
@@ -283,6 +284,7 @@ const OF_PARTITIONS: Column[] = [
   { name: "Partition" },
   { name: "Held by" },
   { name: "Waiting", figure: true, title: "Tasks read by the worker that wait for a slot" },
+  { name: "Retrying", figure: true, title: "Tasks that wait for the time of their next attempt" },
   { name: "Running", figure: true },
   { name: "Open", figure: true, title: "Records between the watermark and the end" },
   { name: "Watermark", figure: true, title: "Every task before this offset has ended" },
@@ -303,21 +305,22 @@ function Partitions({ cluster }: { cluster: Cluster }) {
           key={one.partition}
           one={one}
           holder={names.get(one.worker ?? "")}
-          waiting={claims.get(`${one.worker} ${one.partition}`)?.waiting}
+          claim={claims.get(`${one.worker} ${one.partition}`)}
         />
       ))}
     </Table>
   );
 }
 
-function PartitionRow(props: { one: Partition; holder: string | undefined; waiting: number | undefined }) {
-  const { one, holder, waiting } = props;
+function PartitionRow(props: { one: Partition; holder: string | undefined; claim: Claim | undefined }) {
+  const { one, holder, claim } = props;
   const number = (value: number | null | undefined) => value?.toLocaleString("en") ?? "unknown";
   return (
     <tr>
       <th scope="row">{one.partition}</th>
       <td>{holder ?? <b class="is-wrong">nobody</b>}</td>
-      <td class="figure">{number(waiting)}</td>
+      <td class="figure">{number(claim && claim.waiting - (claim.retrying ?? 0))}</td>
+      <td class="figure">{number(claim && (claim.retrying ?? 0))}</td>
       <td class="figure">{number(one.running)}</td>
       <td class="figure">{number(one.open)}</td>
       <td class="figure">{number(one.watermark)}</td>
