@@ -164,6 +164,18 @@ def bars(args) -> None:
     say("after")
 
 
+def told(args) -> None:
+    """Says what a file is told to say, line by line, until that is "end"."""
+    with open(args.input, encoding="utf-8") as lines:
+        line = ""
+        while line != "end\n":
+            line = lines.readline()
+            if line.endswith("\n"):
+                say(line[:-1])
+            else:
+                time.sleep(0.02)
+
+
 def stubborn(args) -> None:
     """Takes no notice of SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -200,9 +212,11 @@ MODES = {
     "colours": colours,
     "events": events,
     "bars": bars,
+    "told": told,
     "stubborn": stubborn,
     "silent": silent,
     "fails": fails,
+    "fails-often": fails,
     "dies-once": dies_once,
 }
 
@@ -216,7 +230,6 @@ def main() -> None:
     parser.add_argument("--input", default="")
     args = parser.parse_args()
     signal.alarm(LIFETIME_S)
-    "fails-often": fails,
     MODES[args.mode](args)
 
 

@@ -1,95 +1,89 @@
 // What an agent says of its own work: how far it is, what it costs, and what came of it.
 
 import assert from "node:assert/strict";
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { closeBrowser, openPage, Server, until } from "./world.mjs";
 
 const HARM = "<img src=x onerror=\"document.title='owned'\"> \u202egnp.exe";
 
 let server;
+const folder = mkdtempSync(join(tmpdir(), "baton-told-"));
 before(async () => {
   server = await Server.start("--slots", "3");
 });
 after(async () => {
   await closeBrowser();
   await server.stop();
+  rmSync(folder, { recursive: true });
 });
 
-/** A page whose server says besides what `reports` has of a task: anew with each answer and each update. */
-async function openTold(path, reports) {
-  const page = await openPage(server, "/healthz", { permissions: ["clipboard-read", "clipboard-write"] });
-  await page.route(/\/tasks(\/[^/]+|\?.*)?$/, async (route) => {
-    if (route.request().resourceType() === "document") return route.continue();
-    const { "if-none-match": _, ...asked } = route.request().headers();
-    const response = await route.fetch({ headers: asked });
-    if (response.status() !== 200) return route.fulfill({ response });
-    const json = await response.json();
-    for (const task of json.tasks ?? [json]) {
-      const { result, ...rest } = reports(task.task_id) ?? {};
-      const told = json.tasks || result === undefined ? rest : { ...rest, result };
-      if (Object.keys(told).length > 0) task.report = told;
-    }
-    const { etag, ...headers } = response.headers();
-    return route.fulfill({ response, json, headers });
-  });
-  await page.routeWebSocket(/\/watch/, (socket) => {
-    const upstream = socket.connectToServer();
-    upstream.onMessage((text) => {
-      const id = socket.url().split("/").at(-2);
-      const [frame, told] = [JSON.parse(text), reports(id)];
-      socket.send(JSON.stringify(told ? { ...frame, report: told } : frame));
-    });
-  });
-  await page.goto(server.url + path);
-  return page;
+/** A task whose agent says what `tell` is given; its own report, as a rule. */
+async function told() {
+  const path = join(folder, `${Math.random()}`);
+  writeFileSync(path, "");
+  const say = (line) => appendFileSync(path, `${line}\n`);
+  const id = await server.submit("told", { input: path });
+  return { id, say, tell: (report) => say(JSON.stringify({ baton: report })) };
 }
 
 test("progress, cost and tokens are shown as they are said, and nothing moves for it", async () => {
-  const id = await server.submit("steady", { lines: 100_000, rate: 20 });
-  let told;
-  const page = await openTold(`/tasks/${id}`, () => told);
-  await page.locator(".row").nth(3).waitFor();
+  const { id, tell, say } = await told();
+  const page = await openPage(server, `/tasks/${id}`);
+  say("begins");
+  await page.locator(".row", { hasText: "begins" }).waitFor();
   const bar = page.getByRole("progressbar", { name: "Progress" });
   assert.equal(await bar.count(), 0);
   const places = () =>
     page.locator(".facts, .log > .bar, .view").evaluateAll((all) => all.map((one) => one.getBoundingClientRect().y));
   const before = await places();
-  told = { progress: 0.429, status: `Reads ${HARM}`, cost_usd: 0.12, tokens: { input: 1234, output: 56 } };
-  await page.getByText("42 %").waitFor();
+  tell({ progress: 0.429, status: `Reads ${HARM}`, cost_usd: 0.12, tokens: { input: 1234, output: 56 } });
+  const line = page.locator(".told");
+  await line.getByText("42 %").waitFor();
   assert.equal(await bar.evaluate((bar) => bar.value), 0.429);
-  await page.getByText("Reads <img src=x onerror=\"document.title='owned'\"> ‹U+202E›gnp.exe").waitFor();
-  await page.getByText("Cost: $0.12").waitFor();
-  await page.getByText("Tokens: 1,234 in, 56 out").waitFor();
+  await line.getByText("Reads <img src=x onerror=\"document.title='owned'\"> ‹U+202E›gnp.exe").waitFor();
+  await line.getByText("Cost: $0.12").waitFor();
+  await line.getByText("Tokens: 1,234 in, 56 out").waitFor();
   assert.deepEqual(await places(), before);
-  told = { ...told, progress: 0.8 };
-  await page.getByText("80 %").waitFor();
+  tell({ progress: 0.8 });
+  await line.getByText("80 %").waitFor();
+  // Who comes late is told the same.
+  const late = await openPage(server, `/tasks/${id}`);
+  await late.locator(".told").getByText("80 %").waitFor();
+  await late.locator(".told").getByText("Cost: $0.12").waitFor();
   await fetch(`${server.url}/tasks/${id}`, { method: "DELETE" });
   await page.locator(".row.is-stopped").waitFor();
   assert.equal(await page.locator(".result").count(), 0);
-  assert.deepEqual(page.wrongs, []);
+  assert.deepEqual([page.wrongs, late.wrongs], [[], []]);
 });
 
 test("the list shows how far tasks are, and what they do", async () => {
-  const id = await server.submit("silent");
-  const page = await openTold("/", (task) => (task === id ? { progress: 0.5, status: HARM, cost_usd: 3 } : undefined));
+  const { id, tell } = await told();
+  tell({ progress: 0.5, status: HARM, cost_usd: 3 });
+  const page = await openPage(server);
   const row = page.locator(`#task-${id}`);
   await row.getByText("50 % <img").waitFor();
   await row.getByText("$3.00").waitFor();
   assert.equal(await row.getByRole("progressbar", { name: "Progress" }).evaluate((bar) => bar.value), 0.5);
-  assert.equal(await page.getByRole("progressbar").count(), 1);
   await fetch(`${server.url}/tasks/${id}`, { method: "DELETE" });
   await row.getByText("STOPPED", { exact: true }).waitFor();
-  await until("its bar is gone", async () => (await page.getByRole("progressbar").count()) === 0);
+  await until("its bar is gone", async () => (await row.getByRole("progressbar").count()) === 0);
   assert.deepEqual(page.wrongs, []);
 });
 
 test("a result is text, its long form a click away, and copied whole", async () => {
-  const id = await server.submit("lines", { lines: 3 });
-  await server.reaches(id, "done");
+  const { id, tell, say } = await told();
   const result = { says: HARM, rows: Array.from({ length: 40 }, (_, row) => row) };
-  const page = await openTold(`/tasks/${id}`, () => ({ result }));
+  const page = await openPage(server, `/tasks/${id}`, { permissions: ["clipboard-read", "clipboard-write"] });
+  await page.locator(".row").first().waitFor();
+  tell({ result });
   const region = page.getByRole("region", { name: "Result" });
   await region.getByText("JSON, 45 lines").waitFor();
+  tell({ status: "ends" });
+  say("end");
+  await page.locator(".row.is-done").waitFor();
   assert.ok(!(await region.locator("pre").textContent()).includes("39"));
   await region.getByRole("button", { name: "Show all of it" }).click();
   assert.ok((await region.locator("pre").textContent()).includes("‹U+202E›gnp.exe"));
@@ -99,8 +93,27 @@ test("a result is text, its long form a click away, and copied whole", async () 
   assert.deepEqual(JSON.parse(await page.evaluate(() => navigator.clipboard.readText())), result);
   assert.equal(await region.locator("img").count(), 0);
   assert.ok(await page.locator(".row.is-done").isVisible());
-  const text = await openTold(`/tasks/${id}`, () => ({ result: "All is **well**.\nReally." }));
-  await text.getByText("text, 2 lines").waitFor();
-  assert.equal(await text.locator(".result pre").textContent(), "All is **well**.\nReally.");
-  assert.deepEqual([page.wrongs, text.wrongs], [[], []]);
+  assert.deepEqual(page.wrongs, []);
+});
+
+test("what an agent's result says is shown as it says it", async () => {
+  const { id, say } = await told();
+  say(JSON.stringify({ type: "system", subtype: "init", model: "example-1" }));
+  say(
+    JSON.stringify({
+      type: "result",
+      subtype: "success",
+      is_error: false,
+      result: "All is **well**.\nReally.",
+      total_cost_usd: 0.0123,
+      usage: { input_tokens: 10, output_tokens: 2 },
+    }),
+  );
+  say("end");
+  await server.reaches(id, "done");
+  const page = await openPage(server, `/tasks/${id}`);
+  await page.getByText("text, 2 lines").waitFor();
+  assert.equal(await page.locator(".result pre").textContent(), "All is **well**.\nReally.");
+  await page.locator(".told").getByText("$0.0123").waitFor();
+  assert.deepEqual(page.wrongs, []);
 });

@@ -64,6 +64,22 @@ describe("of a task that is watched", () => {
     expect(watch.report?.result).toEqual({ ok: true });
   });
 
+  test("a result is told once, and is of its attempt; what was spent is of all", () => {
+    const watch = live();
+    const cost = { cost_usd: 1, tokens: { input: 2 } };
+    watch.handle({ type: "frames", frames: [{ ...frame(3), report: { ...cost, progress: 1, result: "all" } }] }, at(1));
+    watch.handle({ type: "frames", frames: [{ ...frame(4), report: { ...cost, status: "ends" } }] }, at(2));
+    expect(watch.report).toEqual({ ...cost, status: "ends", result: "all" });
+    watch.handle({ type: "task", task: task({ updates: 4, report: cost }) }, at(3));
+    expect(watch.report).toEqual({ ...cost, result: "all" });
+    watch.handle({ type: "frames", frames: [frame(1, "started", "Starting... (attempt 2)", 2)] }, at(4));
+    expect(watch.report).toEqual(cost);
+    watch.handle({ type: "task", task: task({ updates: 5 }) }, at(5));
+    expect(watch.report).toBeUndefined();
+    watch.handle({ type: "frames", frames: [frame(1, "started", "Starting... (attempt 3)", 3)] }, at(6));
+    expect(watch.report).toBeUndefined();
+  });
+
   test("rows that are looked at are of long ago", () => {
     const watch = live();
     watch.handle({ type: "frames", frames: [{ ...frame(3), report: { progress: 0.9 } }] }, at(1));

@@ -13,6 +13,19 @@ export interface Report {
   result?: unknown;
 }
 
+/** What is known after more was said: a result may be long, and is told once. */
+export function withResult(said: Report | undefined, before: Report | undefined): Report | undefined {
+  if (said === undefined || said.result !== undefined || before?.result === undefined) return said;
+  return { ...said, result: before.result };
+}
+
+/** What stays when a new attempt begins: what all of them have spent. */
+export function anew(report: Report | undefined): Report | undefined {
+  if (report?.cost_usd === undefined && report?.tokens === undefined) return undefined;
+  const { cost_usd, tokens } = report;
+  return { ...(cost_usd !== undefined && { cost_usd }), ...(tokens !== undefined && { tokens }) };
+}
+
 /** How far it is, from 0 to 1, whatever was said. */
 export function progressOf(report: Report | undefined): number | undefined {
   const progress = report?.progress;

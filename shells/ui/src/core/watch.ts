@@ -5,7 +5,7 @@ import { endsTask, type Frame, hasEnded, rowOf, type Task, type Window } from ".
 import { CHUNK, Log } from "./log";
 import type { Failure, Machine, Now } from "./machine";
 import { Outage } from "./outage";
-import type { Report } from "./report";
+import { anew, type Report, withResult } from "./report";
 
 export type Input =
   | { type: "open" }
@@ -168,7 +168,7 @@ export class Watch implements Machine<Input, Effect> {
     this.task = task;
     this.nextTask = now.mono + LOOK_EVERY;
     // An answer may be older than what has come since it was asked for.
-    if (task.updates >= this.toldAt) this.report = task.report;
+    if (task.updates >= this.toldAt) this.report = withResult(task.report, this.report);
     if (task.status !== "stopping") this.killAt = undefined;
     if (hasEnded(task.status)) this.stopping = { asked: false, forced: false };
   }
@@ -277,7 +277,7 @@ export class Watch implements Machine<Input, Effect> {
       if (frame.kind === "stopping" && frame.deadline !== undefined) this.killAt = Date.parse(frame.deadline);
       if (frame.kind === "started" || endsTask(frame.kind)) this.killAt = undefined;
       if (frame.report === undefined) return;
-      this.report = frame.report;
+      this.report = withResult(frame.report, this.report);
       this.toldAt = end - frames.length + index + 1;
     });
   }
@@ -294,6 +294,7 @@ export class Watch implements Machine<Input, Effect> {
       detail: reason || "the server can't be reached",
       errors: [],
     };
+      if (frame.kind === "started") this.report = anew(this.report);
     this.wait(now);
   }
 
