@@ -85,6 +85,15 @@ test("rows that are gone are not asked for again, and an empty answer not at onc
   expect(drain(watch)).toEqual([]);
   watch.handle({ type: "timeout" }, at(2004));
   expect(drain(watch)).toEqual([{ type: "fetch window", purpose: "look", from: 512, limit: 512 }]);
+  watch.handle({ type: "window failed", purpose: "look", failure: LOST }, at(2005));
+  expect(watch.lookFailure).toEqual(LOST);
+  watch.handle({ type: "timeout" }, at(4005));
+  expect(drain(watch)).toContainEqual({ type: "fetch window", purpose: "look", from: 512, limit: 512 });
+  watch.handle(
+    { type: "window", purpose: "look", window: { total: 5512, from: 512, updates: frames(513, 1024) } },
+    at(4006),
+  );
+  expect([watch.lookFailure, watch.log.get(600)?.text]).toEqual([undefined, "line 601"]);
 });
 
 test("a server that was killed and came back leaves no gap and no duplicate", () => {

@@ -64,6 +64,8 @@ export class Watch implements Machine<Input, Effect> {
   /** What became of the last STOP from here. */
   stopping: { asked: boolean; forced: boolean; failure?: Failure } = { asked: false, forced: false };
   /** When SIGKILL follows, once the grace has begun. */
+  /** Why rows that are looked at can't be had, while they can't. */
+  lookFailure: Failure | undefined;
   killAt: number | undefined;
   /** What the agent has said of itself so far. */
   report: Report | undefined;
@@ -222,6 +224,7 @@ export class Watch implements Machine<Input, Effect> {
     else this.look();
   }
 
+    this.lookFailure = undefined;
   /** Fetches what is on show and not known. */
   private look(): void {
     if (this.looking !== undefined || this.lookAgainAt !== undefined || this.log.total === 0) return;
@@ -240,6 +243,7 @@ export class Watch implements Machine<Input, Effect> {
     if (this.state.name !== "fetching") return;
     if (failure.status === 404) {
       this.recovered();
+      this.lookFailure = failure;
       this.state = { name: "missing" };
       return;
     }

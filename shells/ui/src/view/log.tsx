@@ -81,6 +81,12 @@ export function LogView({ id, watch, send, version, lines, settings, choose }: P
         settings={settings}
         choose={choose}
       />
+      {watch.lookFailure && !watch.trouble && (
+        <p class="problem is-warning" role="status">
+          <Icon name="warning" />
+          <span>These lines can't be shown now: {watch.lookFailure.detail}. Trying again.</span>
+        </p>
+      )}
       {lines && <Chosen id={id} lines={lines} total={log.total} />}
       <Lines
         watch={watch}
