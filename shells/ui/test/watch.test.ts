@@ -250,10 +250,30 @@ test("of a flood only the end is read, and the rest when it is looked at", () =>
   expect(watch.log.get(20_000)?.text).toBe("line 20001");
 });
 
+test("who falls behind goes to the end, whatever the clocks say", () => {
+  const watch = live(frames(1, 10));
+  // The agent's clock is an hour ahead.
+  const written = (first: number, time: number) =>
+    frames(first, first + 99).map((frame) => ({ ...frame, at: new Date(at(time).wall + 3_600_000).toISOString() }));
+  watch.handle({ type: "frames", frames: written(11, 1000) }, at(1005));
+  watch.handle({ type: "frames", frames: written(111, 2000) }, at(3990));
+  expect(watch.log.total).toBe(210);
+  expect(drain(watch)).toEqual([]);
+  // Some lines that were late are no reason.
+  watch.handle({ type: "frames", frames: written(211, 2500).slice(0, 5) }, at(5000));
+  expect(drain(watch)).toEqual([]);
+  watch.handle({ type: "frames", frames: written(216, 3000) }, at(5100));
+  const asked = serve(watch, frames(1, 50_000), 5101);
+  expect([asked[0], asked.at(-1)]).toEqual([{ type: "disconnect" }, { type: "connect", after: "1-50000" }]);
+  watch.handle({ type: "connected" }, at(5102));
+  watch.handle({ type: "frames", frames: written(50_001, 3050) }, at(5103));
+  expect(drain(watch)).toEqual([]);
+});
+
 test("memory is bounded, and what was let go of can be had again", () => {
   const watch = live(frames(1, 1));
   for (let seq = 2; seq <= 1_000_000; seq += 3000) {
-    watch.handle({ type: "frames", frames: frames(seq, Math.min(1_000_000, seq + 2999)) }, at(seq));
+    watch.handle({ type: "frames", frames: frames(seq, Math.min(1_000_000, seq + 2999)) }, at(1));
   }
   expect(watch.log.held()).toBeLessThanOrEqual(MAX_ROWS);
   expect(watch.log.total).toBe(1_000_000);

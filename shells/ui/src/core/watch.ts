@@ -52,6 +52,9 @@ const LOOK_EVERY = 3000;
 const TAIL = CHUNK;
 /** So many frames at once are more than anyone can read: the watch goes to the end, and leaves out what is between. */
 export const FLOOD = 4000;
+/** So far behind the agent, in milliseconds, it goes to the end too, if so many frames come for each drawn one: a screen full. */
+const BEHIND = 2000;
+const MANY = 40;
 /** How long after a failed look the same rows are asked for again. */
 const LOOK_AGAIN_AFTER = 2000;
 
@@ -61,17 +64,19 @@ export class Watch implements Machine<Input, Effect> {
   state: State = { name: "fetching", flooded: false };
   /** Why the last call failed, while it does. */
   trouble: Failure | undefined;
+  /** Why rows that are looked at can't be had, while they can't. */
+  lookFailure: Failure | undefined;
   /** What became of the last STOP from here. */
   stopping: { asked: boolean; forced: boolean; failure?: Failure } = { asked: false, forced: false };
   /** When SIGKILL follows, once the grace has begun. */
-  /** Why rows that are looked at can't be had, while they can't. */
-  lookFailure: Failure | undefined;
   killAt: number | undefined;
   /** What the agent has said of itself so far. */
   report: Report | undefined;
   /** How many rows there were with the last one that says so. */
   private toldAt = 0;
   private outage = new Outage();
+  /** The shortest way of an update to here since the watch began at the end, in milliseconds; clocks may differ by as much. */
+  private shortestWay = Infinity;
   /** From which position on rows are being fetched. */
   private looking: number | undefined;
   private lookAgainAt: number | undefined;
@@ -155,6 +160,7 @@ export class Watch implements Machine<Input, Effect> {
   }
 
   private begin(flooded = false): void {
+    this.shortestWay = Infinity;
     this.state = { name: "fetching", flooded };
     this.effects.push({ type: "fetch task" });
     const total = this.log.total;
@@ -218,13 +224,13 @@ export class Watch implements Machine<Input, Effect> {
     if (this.looking === undefined) return;
     if (window.from > this.looking) this.log.goneBefore = Math.max(this.log.goneBefore, window.from);
     this.looking = undefined;
+    this.lookFailure = undefined;
     this.log.put(window.from, window.updates.map(rowOf));
     // An answer with nothing in it must not be asked for at once again.
     if (window.updates.length === 0) this.lookAgainAt = now.mono + LOOK_AGAIN_AFTER;
     else this.look();
   }
 
-    this.lookFailure = undefined;
   /** Fetches what is on show and not known. */
   private look(): void {
     if (this.looking !== undefined || this.lookAgainAt !== undefined || this.log.total === 0) return;
@@ -237,13 +243,13 @@ export class Watch implements Machine<Input, Effect> {
   private onWindowFailed(purpose: Purpose, failure: Failure, now: Now): void {
     if (purpose === "look") {
       this.looking = undefined;
+      this.lookFailure = failure;
       this.lookAgainAt = now.mono + LOOK_AGAIN_AFTER;
       return;
     }
     if (this.state.name !== "fetching") return;
     if (failure.status === 404) {
       this.recovered();
-      this.lookFailure = failure;
       this.state = { name: "missing" };
       return;
     }
@@ -268,11 +274,19 @@ export class Watch implements Machine<Input, Effect> {
     if (last && endsTask(last.kind)) {
       this.state = { name: "ended" };
       this.effects.push({ type: "disconnect" });
-    } else if (frames.length >= FLOOD) {
+    } else if (frames.length >= FLOOD || (this.isBehind(last, now) && frames.length >= MANY)) {
       this.effects.push({ type: "disconnect" });
       this.begin(true);
     }
     this.nextTask = now.mono + LOOK_EVERY;
+  }
+
+  /** Whether more comes than can be drawn: then each update has been on its way for longer than the one before. */
+  private isBehind(last: Frame | undefined, now: Now): boolean {
+    if (!last) return false;
+    const way = now.wall - Date.parse(last.at);
+    this.shortestWay = Math.min(this.shortestWay, way);
+    return way - this.shortestWay > BEHIND;
   }
 
   /** Reads what is more than a row, of frames that stand before position `end`. */
@@ -280,6 +294,7 @@ export class Watch implements Machine<Input, Effect> {
     frames.forEach((frame, index) => {
       if (frame.kind === "stopping" && frame.deadline !== undefined) this.killAt = Date.parse(frame.deadline);
       if (frame.kind === "started" || endsTask(frame.kind)) this.killAt = undefined;
+      if (frame.kind === "started") this.report = anew(this.report);
       if (frame.report === undefined) return;
       this.report = withResult(frame.report, this.report);
       this.toldAt = end - frames.length + index + 1;
@@ -298,7 +313,6 @@ export class Watch implements Machine<Input, Effect> {
       detail: reason || "the server can't be reached",
       errors: [],
     };
-      if (frame.kind === "started") this.report = anew(this.report);
     this.wait(now);
   }
 
