@@ -54,6 +54,13 @@ test("filters stand in the address, and the back button takes them back", async 
   await other.getByText("No task is like that").waitFor();
   await other.getByRole("link", { name: "Show all tasks" }).click();
   await until("all are shown", async () => (await rows(other).count()) === all);
+  await other.getByLabel("Type").selectOption("fails");
+  await until("one is shown", async () => (await rows(other).count()) === 1);
+  assert.match(other.url(), /\?type=fails$/);
+  await rows(other).first().click();
+  await other.locator(".facts").getByRole("link", { name: "default" }).click();
+  await until("all of its project are shown", async () => (await rows(other).count()) === all);
+  assert.match(other.url(), /\?project=default$/);
   const wrong = await openPage(server, "/?status=lost");
   await wrong.getByText(/"lost" is not a status/).waitFor();
 });
@@ -83,6 +90,34 @@ test("keys alone go through it, into a task and back", async () => {
   }
   await page.keyboard.type("by keys");
   await page.locator(".runs").getByText("agent run --input 'by keys'").waitFor();
+});
+
+test("a task is submitted, watched and stopped by keys alone", async () => {
+  const page = await openPage(server);
+  const focused = () => page.evaluate(() => document.activeElement?.textContent || document.activeElement?.value || "");
+  const press = async (key, until) => {
+    for (let step = 0; step < 40; step++) {
+      if (until.test(await focused())) return;
+      await page.keyboard.press(key);
+    }
+    throw new Error(`${until} never had the focus`);
+  };
+  await rows(page).first().waitFor();
+  await page.keyboard.press("c");
+  await page.getByRole("heading", { name: "New task" }).waitFor();
+  await page.getByRole("radio").first().waitFor();
+  await press("Tab", /^(on|agent)$/);
+  for (let step = 0; step < 20 && !(await page.getByRole("radio", { name: /^silent/ }).isChecked()); step++)
+    await page.keyboard.press("ArrowDown");
+  await press("Tab", /^Submit$/);
+  await page.keyboard.press("Enter");
+  await page.locator(".row", { hasText: "ready" }).waitFor();
+  await press("Tab", /^Stop$/);
+  await page.keyboard.press("Enter");
+  await page.locator(".row.is-stopped", { hasText: "STOPPED" }).waitFor();
+  await page.keyboard.press("t");
+  await rows(page).first().getByText("Stopped", { exact: true }).waitFor();
+  assert.deepEqual(page.wrongs, []);
 });
 
 test("what is read holds its place while tasks arrive, page by page", async () => {

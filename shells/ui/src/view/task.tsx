@@ -2,7 +2,8 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { type Attempt, hasEnded, type Status, type Task } from "../core/api";
-import { taskAddress, writeLines } from "../core/route";
+import { NO_FILTERS } from "../core/list";
+import { listAddress, taskAddress, writeLines } from "../core/route";
 import { plain } from "../core/text";
 import { ago, brief, duration, moment, size } from "../core/time";
 import type { Watch } from "../core/watch";
@@ -98,9 +99,13 @@ function Head({ task, watch, stop }: { task: Task; watch: Watch; stop: Stop }) {
         <StatusMark status={task.status} />
         <dl>
           <Fact name="Task">
-            <code>{[task.type, task.command].filter(Boolean).join(" ") || "unknown"}</code>
+            <LikeIt filters={{ type: task.type ?? "" }}>
+              <code>{[task.type, task.command].filter(Boolean).join(" ") || "unknown"}</code>
+            </LikeIt>
           </Fact>
-          <Fact name="Project">{task.project ?? "unknown"}</Fact>
+          <Fact name="Project">
+            <LikeIt filters={{ project: task.project ?? "" }}>{task.project ?? "unknown"}</LikeIt>
+          </Fact>
           {submitted !== undefined && (
             <Fact name="Submitted">
               <time dateTime={task.submitted_at ?? ""} title={moment(submitted)}>
@@ -166,6 +171,12 @@ function Fact({ name, children }: { name: string; children: preact.ComponentChil
       <dd>{children}</dd>
     </div>
   );
+}
+
+/** Leads to the tasks that have this in common with it. */
+function LikeIt(props: { filters: { type: string } | { project: string }; children: preact.ComponentChildren }) {
+  if (Object.values(props.filters).includes("")) return <>{props.children}</>;
+  return <a href={listAddress({ ...NO_FILTERS, ...props.filters })}>{props.children}</a>;
 }
 
 function untilNext(left: number): string {

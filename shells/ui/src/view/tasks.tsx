@@ -1,7 +1,7 @@
 // The list of tasks.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { hasEnded, STATUSES, type Task, type TaskPage } from "../core/api";
+import { hasEnded, STATUSES, type Task, type TaskPage, type TaskTypes } from "../core/api";
 import { type Filters, type Input, List, NO_FILTERS } from "../core/list";
 import { money, percent, progressOf } from "../core/report";
 import { listAddress, taskAddress, writeFilters } from "../core/route";
@@ -9,6 +9,7 @@ import { plain } from "../core/text";
 import { ago, duration, moment } from "../core/time";
 import { now } from "../shell/drive";
 import { go, leave, useClock, useKeys } from "../shell/hooks";
+import { call } from "../shell/http";
 import { usePolling } from "../shell/polling";
 import { Banner } from "./banner";
 import { Icon } from "./icon";
@@ -29,8 +30,20 @@ function useList(filters: Filters): { list: List; send: (input: Input) => void }
   return { list: machine, send };
 }
 
+/** The names of the task types; none until they are known, as nothing depends on them. */
+function useTypes(): string[] {
+  const [types, setTypes] = useState<string[]>([]);
+  useEffect(() => {
+    call<TaskTypes>("/types").then((answer) => {
+      if (answer.ok) setTypes(Object.keys(answer.value.types));
+    });
+  }, []);
+  return types;
+}
+
 export function Tasks({ filters }: { filters: Filters }) {
   const { list, send } = useList(filters);
+  const types = useTypes();
   const [picked, setPicked] = useState<string>();
   const search = useRef<HTMLInputElement>(null);
   const tasks = list.tasks ?? [];
@@ -87,24 +100,20 @@ export function Tasks({ filters }: { filters: Filters }) {
                   /
                 </span>
               </label>
-              <label>
-                <span class="unseen">Project</span>
-                <select value={filters.project} onChange={(event) => narrow({ project: event.currentTarget.value })}>
-                  <option value="">All projects</option>
-                  {[...new Set([...list.projects, filters.project])]
-                    .filter((name) => name !== "")
-                    .map((name) => (
-                      <option key={name} value={name}>
-                        {name}
-                      </option>
-                    ))}
-                </select>
-              </label>
-              {filters.type !== "" && (
-                <button type="button" class="chip" onClick={() => narrow({ type: "" })}>
-                  type: {filters.type} <Icon name="x" />
-                </button>
-              )}
+              <Choice
+                name="Project"
+                all="All projects"
+                value={filters.project}
+                values={list.projects}
+                choose={(project) => narrow({ project })}
+              />
+              <Choice
+                name="Type"
+                all="All types"
+                value={filters.type}
+                values={types}
+                choose={(type) => narrow({ type })}
+              />
             </div>
           </>
         )}
@@ -154,6 +163,32 @@ export function Tasks({ filters }: { filters: Filters }) {
   );
 }
 
+interface ChoiceProps {
+  name: string;
+  /** What it is called if nothing is chosen. */
+  all: string;
+  value: string;
+  values: string[];
+  choose: (value: string) => void;
+}
+
+function Choice({ name, all, value, values, choose }: ChoiceProps) {
+  const options = [...new Set([...values, value])].filter((one) => one !== "");
+  return (
+    <label>
+      <span class="unseen">{name}</span>
+      <select value={value} onChange={(event) => choose(event.currentTarget.value)}>
+        <option value="">{all}</option>
+        {options.map((one) => (
+          <option key={one} value={one}>
+            {one}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
 function Totals(props: { filters: Filters; list: List; total: number; narrow: (change: Partial<Filters>) => void }) {
   const { filters, list, total, narrow } = props;
   const number = (count: number | undefined) => (count === undefined ? "" : count.toLocaleString("en"));
@@ -188,6 +223,7 @@ function Line({ task, now, picked }: { task: Task; now: number; picked: boolean 
   const began = started ?? (hasEnded(task.status) ? undefined : submitted);
   const lasted = began === undefined ? "" : duration((ended ?? now) - began);
   const kind = [task.type, task.command].filter(Boolean).join(" ");
+  const progress = hasEnded(task.status) ? undefined : progressOf(task.report);
   return (
     <li id={`task-${task.task_id}`} class={picked ? "is-picked" : ""}>
       <a href={taskAddress(task.task_id)}>
@@ -202,8 +238,9 @@ function Line({ task, now, picked }: { task: Task; now: number; picked: boolean 
             {task.report?.cost_usd !== undefined && <span>{money(task.report.cost_usd)}</span>}
           </span>
         </span>
-        <Said task={task} />
+        <Said task={task} progress={progress} />
         <span class="lasted" title={started === undefined && !ended ? "has waited" : "ran"}>
+          {progress !== undefined && <b>{percent(progress)}</b>}
           {lasted}
         </span>
         <time class="when" dateTime={task.submitted_at ?? undefined} title={submitted ? moment(submitted) : ""}>
@@ -215,8 +252,7 @@ function Line({ task, now, picked }: { task: Task; now: number; picked: boolean 
 }
 
 /** What the agent says that it does, else its last line. */
-function Said({ task }: { task: Task }) {
-  const progress = hasEnded(task.status) ? undefined : progressOf(task.report);
+function Said({ task, progress }: { task: Task; progress: number | undefined }) {
   const status = hasEnded(task.status) ? undefined : task.report?.status;
   return (
     <>
