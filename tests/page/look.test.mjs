@@ -15,7 +15,7 @@ const PICTURES = process.env.PICTURES;
 let server;
 let tasks;
 before(async () => {
-  server = await Server.start("--slots", "4", "--grace", "10m");
+  server = await Server.start("--slots", "5", "--grace", "10m");
   const [done, failed] = [await server.submit("colours"), await server.submit("fails")];
   const input = "Analyze all MB attributes for Q1, and say which of them miss their targets";
   const running = await server.submit("steady", { lines: 100_000, rate: 30, input });
@@ -25,10 +25,20 @@ before(async () => {
   // Before that it would heed SIGTERM.
   await until("it is stubborn", async () => (await server.task(stopping)).last_update === "ready");
   await fetch(`${server.url}/tasks/${stopping}`, { method: "DELETE" });
+  const [told, result, events] = [await server.told(), await server.told(), await server.submit("events")];
+  told.say("the sheet is open");
+  told.tell({ progress: 0.42, status: "Compares the attributes of sheet 3 with their targets", cost_usd: 0.1234 });
+  told.tell({ tokens: { input: 123_456, output: 5_678 } });
+  const misses = Array.from({ length: 12 }, (_, row) => ({ attribute: `MB-${row}`, target: 0.9, is: 0.81 }));
+  result.tell({ progress: 1, cost_usd: 1.5, tokens: { input: 1000, output: 50 }, result: { misses } });
+  result.say("end");
+  await server.reaches(result.id, "done");
+  await server.reaches(events, "done");
+  await until("it is told", async () => (await server.task(told.id)).report?.tokens);
   await server.submit("silent");
   await server.submit("silent");
   await server.submit("lines", { lines: 3 });
-  tasks = { done, failed, running, stopping };
+  tasks = { done, failed, running, stopping, told: told.id, result: result.id, events };
 });
 after(async () => {
   await closeBrowser();
@@ -42,6 +52,9 @@ const VIEWS = {
   cluster: ["/cluster", ".cluster .letters li"],
   letters: ["/dead-letters", ".letters li"],
   running: ["running", ".row:nth-child(5)"],
+  told: ["told", ".told progress"],
+  result: ["result", ".result pre"],
+  events: ["events#L3", ".row.is-done"],
   done: ["done", ".row.is-done"],
   chosen: ["done#L4-L6", ".row.is-chosen"],
   failed: ["failed", ".problem"],

@@ -1,36 +1,22 @@
 // What an agent says of its own work: how far it is, what it costs, and what came of it.
 
 import assert from "node:assert/strict";
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { closeBrowser, openPage, Server, until } from "./world.mjs";
 
 const HARM = "<img src=x onerror=\"document.title='owned'\"> \u202egnp.exe";
 
 let server;
-const folder = mkdtempSync(join(tmpdir(), "baton-told-"));
 before(async () => {
   server = await Server.start("--slots", "3");
 });
 after(async () => {
   await closeBrowser();
   await server.stop();
-  rmSync(folder, { recursive: true });
 });
 
-/** A task whose agent says what `tell` is given; its own report, as a rule. */
-async function told() {
-  const path = join(folder, `${Math.random()}`);
-  writeFileSync(path, "");
-  const say = (line) => appendFileSync(path, `${line}\n`);
-  const id = await server.submit("told", { input: path });
-  return { id, say, tell: (report) => say(JSON.stringify({ baton: report })) };
-}
-
 test("progress, cost and tokens are shown as they are said, and nothing moves for it", async () => {
-  const { id, tell, say } = await told();
+  const { id, tell, say } = await server.told();
   const page = await openPage(server, `/tasks/${id}`);
   say("begins");
   await page.locator(".row", { hasText: "begins" }).waitFor();
@@ -60,7 +46,7 @@ test("progress, cost and tokens are shown as they are said, and nothing moves fo
 });
 
 test("the list shows how far tasks are, and what they do", async () => {
-  const { id, tell } = await told();
+  const { id, tell } = await server.told();
   tell({ progress: 0.5, status: HARM, cost_usd: 3 });
   const page = await openPage(server);
   const row = page.locator(`#task-${id}`);
@@ -74,7 +60,7 @@ test("the list shows how far tasks are, and what they do", async () => {
 });
 
 test("a result is text, its long form a click away, and copied whole", async () => {
-  const { id, tell, say } = await told();
+  const { id, tell, say } = await server.told();
   const result = { says: HARM, rows: Array.from({ length: 40 }, (_, row) => row) };
   const page = await openPage(server, `/tasks/${id}`, { permissions: ["clipboard-read", "clipboard-write"] });
   await page.locator(".row").first().waitFor();
@@ -97,7 +83,7 @@ test("a result is text, its long form a click away, and copied whole", async () 
 });
 
 test("what an agent's result says is shown as it says it", async () => {
-  const { id, say } = await told();
+  const { id, say } = await server.told();
   say(JSON.stringify({ type: "system", subtype: "init", model: "example-1" }));
   say(
     JSON.stringify({

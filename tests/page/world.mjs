@@ -2,7 +2,7 @@
 // It must leave no process and no file behind.
 
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -37,6 +37,7 @@ export class Server {
   #child;
   #data = mkdtempSync(join(tmpdir(), "baton-page-"));
   #arguments;
+  #tellers = 0;
   address = "127.0.0.1:0";
 
   static async start(...options) {
@@ -69,6 +70,12 @@ export class Server {
 
   get url() {
     return `http://${this.address}`;
+  }
+
+  /** How long its process has had a processor, in milliseconds; agents are other processes. */
+  cpu() {
+    const fields = readFileSync(`/proc/${this.#child.pid}/stat`, "utf8").split(") ")[1].split(" ");
+    return (Number(fields[11]) + Number(fields[12])) * 10; // ticks of 10 ms, wherever Linux runs
   }
 
   async start() {
@@ -113,6 +120,15 @@ export class Server {
     });
     if (answer.status !== 202) throw new Error(`${answer.status}: ${await answer.text()}`);
     return (await answer.json()).task_id;
+  }
+
+  /** Submits a task whose agent says what it is told to: lines, or reports of its work. The line "end" ends it. */
+  async told() {
+    const path = join(this.#data, `told-${this.#tellers++}`);
+    writeFileSync(path, "");
+    const say = (line) => appendFileSync(path, `${line}\n`);
+    const id = await this.submit("told", { input: path });
+    return { id, say, tell: (report) => say(JSON.stringify({ baton: report })) };
   }
 
   async task(id) {

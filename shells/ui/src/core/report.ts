@@ -47,6 +47,7 @@ export function money(dollars: number): string {
 export function tokens(report: Report): string {
   const { input, output } = report.tokens ?? {};
   const parts: string[] = [];
+  if (!input && !output) return "";
   if (input !== undefined) parts.push(`${input.toLocaleString("en")} in`);
   if (output !== undefined) parts.push(`${output.toLocaleString("en")} out`);
   return parts.join(", ");

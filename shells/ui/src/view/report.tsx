@@ -10,13 +10,20 @@ export function Progress({ progress }: { progress: number }) {
   return <progress aria-label="Progress" value={progress} aria-valuetext={percent(progress)} />;
 }
 
-/** How far it is, in one line whose place is kept, so that nothing moves when the first word comes. */
-export function Told({ report, isDone }: { report: Report | undefined; isDone: boolean }) {
+interface ToldProps {
+  report: Report | undefined;
+  /** Its place is kept, so that nothing moves when the first word comes. */
+  hasRoom: boolean;
+  isDone: boolean;
+}
+
+/** How far it is, in one line; on phones in two. */
+export function Told({ report, hasRoom, isDone }: ToldProps) {
   const progress = isDone ? undefined : progressOf(report);
   const status = plain(report?.status ?? "");
   const spent = report && tokens(report);
   return (
-    <div class="told">
+    <div class={hasRoom ? "told has-room" : "told"}>
       {progress !== undefined && <Progress progress={progress} />}
       {progress !== undefined && <b>{percent(progress)}</b>}
       {status !== "" && (

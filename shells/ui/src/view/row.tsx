@@ -50,12 +50,13 @@ export class RowView extends Component<RowProps> {
   }
 
   override render() {
-    const { position, row, gone, chosen, current, choose } = this.props;
+    const { position, row, gone, chosen, current, opened, choose } = this.props;
     const kind = row === undefined ? "unknown" : row.kind;
     const classes = ["row", `is-${kind}`];
     if (chosen) classes.push("is-chosen");
     if (current) classes.push("is-current");
     if (row?.stderr) classes.push("is-stderr");
+    if (opened) classes.push("is-open");
     return (
       <div class={classes.join(" ")} data-position={position}>
         <a
@@ -150,7 +151,7 @@ export class RowView extends Component<RowProps> {
       </button>
     );
     return (
-      <code class={opened ? "text is-open" : "text"}>
+      <code class="text">
         {toggle}
         {event && <EventView event={event} line={row.text} words={words} opened={opened} />}
         {!event && !opened && <Spans spans={spansOf(row.text.slice(0, MOST_SHOWN), words)} />}

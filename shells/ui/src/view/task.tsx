@@ -133,7 +133,9 @@ function Head({ task, watch, stop }: { task: Task; watch: Watch; stop: Stop }) {
           </Fact>
         </dl>
       </div>
-      {(mayBeTold || watch.report) && <Told report={watch.report} isDone={task.status === "done"} />}
+      {(mayBeTold || watch.report) && (
+        <Told report={watch.report} hasRoom={mayBeTold} isDone={task.status === "done"} />
+      )}
       {task.status === "failed" && (
         <p class="problem">
           <Icon name="warning" />
