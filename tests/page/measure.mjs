@@ -49,6 +49,29 @@ async function heap(page) {
   });
 }
 
+/** In a browser: watches a task so many times over, and gives how many frames each watcher got. */
+async function watch({ id, watchers, asPage }) {
+  const path = `/tasks/${id}`;
+  const all = Array.from({ length: watchers }, async () => {
+    if (asPage) await Promise.all([fetch(path), fetch(`${path}/updates?limit=1`)]);
+    const looks = asPage && setInterval(() => fetch(path), 3000);
+    const socket = new WebSocket(
+      `${path}/watch`.replace(/^/, location.origin.replace("http", "ws")),
+      asPage ? ["baton.v1"] : [],
+    );
+    let count = 0;
+    socket.onmessage = () => {
+      count += 1;
+    };
+    await new Promise((resolve) => {
+      socket.onclose = resolve;
+    });
+    clearInterval(looks);
+    return count;
+  });
+  return Promise.all(all);
+}
+
 // Size
 {
   const page = await (await fetch(server.url, { headers: { accept: "text/html" } })).text();
@@ -126,6 +149,33 @@ async function heap(page) {
   figure("frames a second meanwhile", frames.length / 8, "");
   await page.context().close();
   await server.reaches(id, "done");
+}
+
+// What a watcher costs the server: one that asks as the page does, and one of plain frames
+{
+  // Slow enough that each line is a write of its own, and watchers in one browser keep up.
+  const [WATCHERS, lines, rate] = [20, 1200, 200];
+  const page = await openPage(server, "/healthz");
+  const cost = async (watchers, asPage) => {
+    const id = await server.submit("steady", { lines, rate });
+    await server.reaches(id, "running");
+    const before = server.cpu();
+    const counts = await page.evaluate(watch, { id, watchers, asPage });
+    await server.reaches(id, "done");
+    if (counts.some((count) => count < lines)) throw new Error(`a watcher saw too little: ${counts}`);
+    return server.cpu() - before;
+  };
+  const costs = { none: [], plain: [], page: [] };
+  for (let round = 0; round < 3; round++) {
+    costs.none.push(await cost(0, false));
+    costs.plain.push(await cost(WATCHERS, false));
+    costs.page.push(await cost(WATCHERS, true));
+  }
+  const [none, plain, asPage] = Object.values(costs).map((all) => quantile(all, 0.5));
+  const each = (all) => ((all - none) * 1000) / (WATCHERS * lines);
+  figure("server's time for a line to a plain watcher", each(plain), "µs");
+  figure("server's time for a line to a page", each(asPage), "µs");
+  await page.context().close();
 }
 
 // A million lines, as they come and afterwards
