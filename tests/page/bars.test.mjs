@@ -81,7 +81,7 @@ test("a bar is one row, which changes in its place until it is over", async () =
 });
 
 test("bars at both ends of a million lines", async () => {
-  await server.reaches(long, "done");
+  await until("all is written", async () => (await server.task(long)).status === "done", 100_000);
   const page = await openPage(server, `/tasks/${long}`);
   await page.locator(".row.is-done").waitFor();
   assert.equal(await bar(page, "second").count(), 1);
