@@ -10,6 +10,7 @@ use baton_core::launch::Launch;
 use baton_core::limits::Limits;
 use baton_core::lines::Splitter;
 use baton_core::output::OutputSettings;
+use baton_core::patterns::Patterns;
 use baton_core::policy::Policy;
 use baton_core::process::Stream;
 use baton_core::project::Project;
@@ -54,7 +55,9 @@ fn running(config: &[u8]) -> Run {
         limits: Limits::default(),
         output: OutputSettings::default(),
         secrets: Vec::new(),
+        patterns: Patterns::default(),
         stdin: None,
+        files: Vec::new(),
         policy: Policy::new(Duration::from_secs(10), 3),
         spent: Spent::default(),
         total_left: None,

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod lines;
 pub mod log;
 pub mod output;
+pub mod patterns;
 mod place;
 pub mod policy;
 pub mod presence;

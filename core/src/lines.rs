@@ -91,6 +91,11 @@ impl Splitter {
         self.overwritten.as_ref().map(|(text, cut)| Line { text: text.as_str().into(), cut: *cut })
     }
 
+    /// Whether a part of the next line has come.
+    pub const fn has_begun(&self) -> bool {
+        !self.partial.is_empty() || self.overwritten.is_some()
+    }
+
     /// Another number whenever [`Self::unfinished`] may be another.
     pub const fn version(&self) -> u64 {
         self.version

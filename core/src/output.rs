@@ -61,6 +61,7 @@ impl OutputSettings {
 #[derive(Debug)]
 pub struct Reader {
     redactor: Redactor,
+    secrets: Secrets,
     splitter: Splitter,
     flush_after: Duration,
     /// When the line that is not over is shown.
@@ -73,22 +74,33 @@ impl Reader {
     /// For lines of at most `max_line` bytes.
     pub fn new(max_line: usize, settings: &OutputSettings) -> Self {
         let (redactor, splitter) = (Redactor::default(), Splitter::new(max_line));
-        Self { redactor, splitter, flush_after: settings.flush_after.0, due: None, shown: 0 }
+        Self {
+            redactor,
+            secrets: Secrets::default(),
+            splitter,
+            flush_after: settings.flush_after.0,
+            due: None,
+            shown: 0,
+        }
     }
 
     /// From now on these are taken out.
     pub fn redact(&mut self, secrets: Secrets) {
-        self.redactor = Redactor::new(secrets);
+        self.redactor = Redactor::new(secrets.clone());
+        self.secrets = secrets;
     }
 
     /// Takes output in, and gives each line that it completes.
     pub fn feed(&mut self, bytes: &[u8], now: Instant, mut each: impl FnMut(Line<'_>)) {
-        let Self { redactor, splitter, .. } = self;
+        let Self { redactor, secrets, splitter, .. } = self;
         let mut lines = 0_u64;
         redactor.feed(bytes, |piece| {
+            // To look at each line is dear: it is done where there is something, and for a line that began before the piece.
+            let (has_some, mut began_before) = (secrets.patterns_are_in(piece), splitter.has_begun());
             splitter.feed(piece, |line| {
                 lines += 1;
-                each(line);
+                let looks = std::mem::take(&mut began_before) || has_some;
+                each(if looks { line.without_patterns(secrets) } else { line });
             });
         });
         if lines > 0 || splitter.unfinished().is_none() {
@@ -101,7 +113,8 @@ impl Reader {
 
     /// The output is over: gives the last line if it had no ending.
     pub fn finish(&mut self, mut each: impl FnMut(Line<'_>)) {
-        let Self { redactor, splitter, .. } = self;
+        let Self { redactor, secrets, splitter, .. } = self;
+        let mut each = |line: Line<'_>| each(line.without_patterns(secrets));
         redactor.finish(|piece| splitter.feed(piece, &mut each));
         splitter.finish(each);
         self.due = None;
@@ -121,7 +134,13 @@ impl Reader {
     pub fn unfinished(&mut self, now: Instant) -> Option<Line<'_>> {
         self.due.take_if(|due| *due <= now)?;
         self.shown = self.splitter.version();
-        self.splitter.unfinished()
+        self.splitter.unfinished().map(|line| line.without_patterns(&self.secrets))
+    }
+}
+
+impl Line<'_> {
+    fn without_patterns(self, secrets: &Secrets) -> Self {
+        Self { text: secrets.without_patterns(self.text), ..self }
     }
 }
 
@@ -191,6 +210,8 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::patterns::Patterns;
+    use proptest::prelude::*;
 
     fn at(millis: u64) -> Instant {
         Instant::from_start(Duration::from_millis(millis))
@@ -242,6 +263,42 @@ mod tests {
         let mut last = Vec::new();
         reader.finish(|line| last.push(line.text.into_owned()));
         assert_eq!(last, ["hunter"]);
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_taken_out_of_each_line_however_it_was_read() {
+        let mut reader = Reader::new(200, &OutputSettings::default());
+        reader.redact(Secrets::new(["hunter2000"]).and(Patterns::default()));
+        assert!(fed(&mut reader, "aws AKIAIOSF", 0).is_empty());
+        assert_eq!(fed(&mut reader, "ODNN7EXAMPLE hunter2000\nplain\n", 1), ["aws *** ***", "plain"]);
+        assert!(fed(&mut reader, "AKIAIOSFODNN7EXAMPLE? ", 2).is_empty());
+        assert_eq!(shown(&mut reader, 600).as_deref(), Some("***? "));
+        let mut last = Vec::new();
+        reader.finish(|line| last.push(line.text.into_owned()));
+        assert_eq!(last, ["***? "]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_looks_like_a_secret_does_not_depend_on_the_reads(
+            text in "([ab]|ab1|1\r|\n|\r\n){0,30}",
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let patterns = Patterns::with(&["^a+b", "b1$", "[b]{2}"]).unwrap();
+            let secrets = Secrets::default().and(patterns.clone());
+            let mut plain = Reader::new(100, &OutputSettings::default());
+            let mut expected = fed(&mut plain, &text, 0);
+            plain.finish(|line| expected.push(line.text.into_owned()));
+            let expected: Vec<_> = expected.iter().map(|line| patterns.taken_out_of(line.as_str().into())).collect();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let mut reader = Reader::new(100, &OutputSettings::default());
+            reader.redact(secrets);
+            let mut lines: Vec<String> = cuts.windows(2).flat_map(|cut| fed(&mut reader, &text[cut[0]..cut[1]], 0)).collect();
+            reader.finish(|line| lines.push(line.text.into_owned()));
+            prop_assert_eq!(lines, expected);
+        }
     }
 
     #[test]

@@ -26,6 +26,26 @@ pub struct Spawn {
     pub limits: Limits,
     /// What it reads on standard input; nothing: that is closed. May hold secrets.
     pub stdin: Option<String>,
+    /// Files to be made, whose paths are among its arguments.
+    pub files: Vec<ArgumentFile>,
+}
+
+/// A text that an agent reads from a file of its own, in the attempt's directory: private, and gone with it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ArgumentFile {
+    /// Its name: letters, digits, `.`, `_` and `-`.
+    pub name: String,
+    /// Which argument is its path: where that stands in the command line, and its name until the directory is known.
+    pub argument: usize,
+    /// What is in it. May hold secrets.
+    pub text: String,
+}
+
+impl fmt::Debug for ArgumentFile {
+    /// Leaves out what may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} bytes", self.name, self.text.len())
+    }
 }
 
 impl fmt::Debug for Spawn {

@@ -1,6 +1,7 @@
 //! Takes secrets out of an agent's output, before anything of it is cut into lines: also where a secret is cut in two by a read, and
 //! also as base64, percent-encoded or as JSON writes it. What remains does not depend on how the output was cut into reads.
 
+use crate::patterns::Patterns;
 use aho_corasick::{AhoCorasick, Anchored, Input, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -21,7 +22,11 @@ const MOST_FORMS: usize = 2000;
 
 /// What is secret of one run. Its copies share the tables.
 #[derive(Clone, Default)]
-pub struct Secrets(Option<Arc<Tables>>);
+pub struct Secrets {
+    tables: Option<Arc<Tables>>,
+    /// What looks like a secret.
+    patterns: Option<Patterns>,
+}
 
 struct Tables {
     finder: AhoCorasick,
@@ -32,7 +37,7 @@ struct Tables {
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} forms of secrets", self.0.as_ref().map_or(0, |tables| tables.forms.len()))
+        write!(f, "{} forms of secrets", self.tables.as_ref().map_or(0, |tables| tables.forms.len()))
     }
 }
 
@@ -48,26 +53,51 @@ impl Secrets {
 
     /// `forms` are sorted, and none is empty.
     fn of_forms(forms: Vec<Vec<u8>>) -> Self {
-        let Some(longest) = forms.iter().map(Vec::len).max() else { return Self(None) };
+        let Some(longest) = forms.iter().map(Vec::len).max() else { return Self::default() };
         let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&forms);
         // It can only be too large, which so few forms are not.
-        finder.map_or(Self(None), |finder| Self(Some(Arc::new(Tables { finder, forms, longest }))))
+        let tables = finder.ok().map(|finder| Arc::new(Tables { finder, forms, longest }));
+        Self { tables, patterns: None }
+    }
+
+    /// The same, and what looks like one.
+    #[must_use]
+    pub fn and(self, patterns: Patterns) -> Self {
+        Self { patterns: Some(patterns), ..self }
     }
 
     /// The text without them.
     pub fn taken_out_of<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let Some(tables) = self.0.as_deref().filter(|tables| tables.finder.is_match(text)) else { return text.into() };
-        let mut shown = String::with_capacity(text.len());
-        tables.finder.replace_all_with(text, &mut shown, |_, _, shown| {
-            shown.push_str(REDACTED);
-            true
-        });
-        shown.into()
+        let text = match self.tables.as_deref().filter(|tables| tables.finder.is_match(text)) {
+            None => text.into(),
+            Some(tables) => {
+                let mut shown = String::with_capacity(text.len());
+                tables.finder.replace_all_with(text, &mut shown, |_, _, shown| {
+                    shown.push_str(REDACTED);
+                    true
+                });
+                shown.into()
+            }
+        };
+        self.without_patterns(text)
+    }
+
+    /// Whether any line of these bytes has what looks like one.
+    pub fn patterns_are_in(&self, lines: &[u8]) -> bool {
+        self.patterns.as_ref().is_some_and(|patterns| patterns.are_in(lines))
+    }
+
+    /// The line without what looks like one: the others were taken out before it was a line.
+    pub fn without_patterns<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
+        match &self.patterns {
+            Some(patterns) => patterns.taken_out_of(text),
+            None => text,
+        }
     }
 
     /// Whether there is nothing to take out.
     pub const fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.tables.is_none() && self.patterns.is_none()
     }
 }
 
@@ -101,7 +131,7 @@ fn forms(value: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Takes secrets out of one stream.
+/// Takes secrets out of one stream; what only looks like one is looked for in its lines, elsewhere.
 #[derive(Debug, Default)]
 pub struct Redactor {
     secrets: Secrets,
@@ -117,7 +147,7 @@ impl Redactor {
 
     /// Takes more in, and gives on what is known to be no secret, piece by piece.
     pub fn feed(&mut self, bytes: &[u8], mut give: impl FnMut(&[u8])) {
-        let Some(tables) = &self.secrets.0 else { return give(bytes) };
+        let Some(tables) = &self.secrets.tables else { return give(bytes) };
         let joined;
         let text = if self.held.is_empty() {
             bytes
@@ -144,7 +174,7 @@ impl Redactor {
     /// The stream is over: what was held is no whole secret.
     pub fn finish(&mut self, mut give: impl FnMut(&[u8])) {
         let held = std::mem::take(&mut self.held);
-        let Some(tables) = &self.secrets.0 else { return };
+        let Some(tables) = &self.secrets.tables else { return };
         let mut at = 0;
         while let Some(found) = tables.finder.find(Input::new(&held).range(at..)) {
             give(&held[at..found.start()]);

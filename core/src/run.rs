@@ -11,8 +11,9 @@ use crate::limits::Limits;
 use crate::lines::Line;
 use crate::log::{Partition, Values, ValuesBuilder};
 use crate::output::{Budget, OutputSettings, Reader, Verdict};
+use crate::patterns::Patterns;
 use crate::policy::{self, Cause, Policy};
-use crate::process::{Exit, ExitStatus, Signal, Spawn, Stream};
+use crate::process::{ArgumentFile, Exit, ExitStatus, Signal, Spawn, Stream};
 use crate::project::Project;
 use crate::record::{Kind, ProgressRecord};
 use crate::redact::Secrets;
@@ -57,8 +58,12 @@ pub struct RunSpec {
     pub output: OutputSettings,
     /// Values that are taken out of it, beside those of the project's config. Secret.
     pub secrets: Vec<String>,
+    /// What looks like a secret.
+    pub patterns: Patterns,
     /// What it reads on standard input; nothing: that is closed.
     pub stdin: Option<String>,
+    /// The files whose paths are among its arguments.
+    pub files: Vec<ArgumentFile>,
     /// How long it may take, and what its end means.
     pub policy: Policy,
     /// What the attempts before it spent, as far as that is known.
@@ -338,7 +343,7 @@ impl Run {
         let State::Preparing { counted: true, project: Some(project), .. } = &self.state else { return };
         if self.spec.output.redact {
             let values = project.secrets().chain(self.spec.secrets.iter().map(String::as_str));
-            self.output.redact(&Secrets::new(values));
+            self.output.redact(&Secrets::new(values).and(self.spec.patterns.clone()));
         }
         self.effects.push_back(Effect::Spawn(Box::new(Spawn {
             task_id: self.spec.task_id.clone(),
@@ -349,6 +354,7 @@ impl Run {
             launch: self.spec.launch.clone(),
             limits: self.spec.limits,
             stdin: self.spec.stdin.clone(),
+            files: self.spec.files.clone(),
         })));
         self.state = State::Spawning { ended_by: None };
     }

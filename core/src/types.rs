@@ -9,7 +9,9 @@ use crate::output::OutputSettings;
 use crate::place::place_of;
 use crate::policy::{self, Exits, Policy, Retries, Timeouts};
 use crate::problem::FieldError;
+use crate::process::ArgumentFile;
 use crate::record::TaskRecord;
+use crate::redact::REDACTED;
 use crate::schema::{Pattern, Rules};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -35,6 +37,9 @@ pub struct TaskType {
     /// The program and its first arguments, instead of the worker's own agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Vec<String>>,
+    /// Its name is no argument: its program has no subcommand of that name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bare: bool,
     /// The parameters of a type without commands.
     #[serde(default)]
     pub params: Vec<Param>,
@@ -62,6 +67,17 @@ pub struct TaskType {
     /// What the ends of their processes mean.
     #[serde(default, skip_serializing_if = "Exits::is_default")]
     pub exits: Exits,
+}
+
+/// What a task's process is started with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandLine {
+    /// The program, then its arguments.
+    pub argv: Vec<String>,
+    /// What it reads on standard input.
+    pub stdin: Option<String>,
+    /// The files whose paths are among its arguments.
+    pub files: Vec<ArgumentFile>,
 }
 
 /// One command of a task type.
@@ -130,6 +146,8 @@ pub enum Shape {
     Option,
     /// `value`.
     Positional,
+    /// `--name PATH`: the agent reads it from a file.
+    File,
     /// No argument: the agent reads it on its standard input.
     Stdin,
 }
@@ -197,13 +215,6 @@ impl TaskTypes {
         self.argv(&[], task).map(drop)
     }
 
-    /// What the agent of a task reads on its standard input.
-    pub fn stdin(&self, task: &TaskRecord) -> Option<String> {
-        let params = self.get(&task.kind)?.params_of(task.command.as_deref()).ok()?;
-        let values = Values::check(params, &task.params).ok()?;
-        values.0.into_iter().find(|(param, _)| param.shape == Shape::Stdin).map(|(_, text)| text)
-    }
-
     /// The values of a task's parameters that are declared secret.
     pub fn secrets(&self, task: &TaskRecord) -> Vec<String> {
         let params = self.get(&task.kind).and_then(|kind| kind.params_of(task.command.as_deref()).ok());
@@ -213,22 +224,38 @@ impl TaskTypes {
         texts.filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
+    /// Puts `***` in the place of what is secret of such a task's parameters.
+    pub fn hide_secrets(&self, kind: &str, command: Option<&str>, given: &mut Map<String, Value>) {
+        let params = self.get(kind).and_then(|kind| kind.params_of(command).ok());
+        for param in params.into_iter().flatten().filter(|param| param.secret) {
+            if let Some(value) = given.get_mut(&param.name).filter(|value| !value.is_null()) {
+                *value = REDACTED.into();
+            }
+        }
+    }
+
+    /// The arguments of [`Self::command_line`]; of a file its name.
+    pub fn argv(&self, agent: &[String], task: &TaskRecord) -> Result<Vec<String>, Vec<FieldError>> {
+        self.command_line(agent, task).map(|line| line.argv)
+    }
+
     /// The command line of a task: the agent's own words, the type, the command, then what its parameters make.
     ///
     /// Positionals come first. If one of them begins with `-`, all of them come last, after `--`; an option's value that
     /// begins with `-` is joined to its name by `=`.
-    pub fn argv(&self, agent: &[String], task: &TaskRecord) -> Result<Vec<String>, Vec<FieldError>> {
+    pub fn command_line(&self, agent: &[String], task: &TaskRecord) -> Result<CommandLine, Vec<FieldError>> {
         let kind = self.types.get(&task.kind).ok_or_else(|| {
             vec![FieldError::new("type", format!("is not a task type; there are: {}", list(self.types.keys())))]
         })?;
         let params = kind.params_of(task.command.as_deref()).map_err(|e| vec![e])?;
         let values = Values::check(params, &task.params)?;
 
-        let mut argv = kind.agent.as_deref().unwrap_or(agent).to_vec();
-        argv.push(task.kind.clone());
-        argv.extend(task.command.clone());
-        values.append_to(&mut argv);
-        Ok(argv)
+        let argv = kind.agent.as_deref().unwrap_or(agent).to_vec();
+        let mut line = CommandLine { argv, ..CommandLine::default() };
+        line.argv.extend((!kind.bare).then(|| task.kind.clone()));
+        line.argv.extend(task.command.clone());
+        values.append_to(&mut line);
+        Ok(line)
     }
 }
 
@@ -389,7 +416,7 @@ impl Param {
             (ValueType::Boolean, _) => return Err("must be true or false".into()),
         };
         self.rules().judge(value)?;
-        if self.shape == Shape::Stdin {
+        if matches!(self.shape, Shape::Stdin | Shape::File) {
             return Ok(Some(text));
         }
         if text.contains('\0') {
@@ -437,7 +464,8 @@ impl<'a> Values<'a> {
         if errors.is_empty() { Ok(Self(values)) } else { Err(errors) }
     }
 
-    fn append_to(self, argv: &mut Vec<String>) {
+    fn append_to(self, line: &mut CommandLine) {
+        let CommandLine { argv, stdin, files } = line;
         let (positionals, options): (Vec<_>, Vec<_>) =
             self.0.into_iter().partition(|(p, _)| p.shape == Shape::Positional);
         let guarded = positionals.iter().any(|(_, value)| value.starts_with('-'));
@@ -447,7 +475,13 @@ impl<'a> Values<'a> {
         }
         for (param, value) in options {
             match param.shape {
-                Shape::Stdin => {}
+                Shape::Stdin => *stdin = Some(value),
+                Shape::File => {
+                    // Its path begins with a `/`, and never with a `-`.
+                    let name = format!("param-{}", param.name);
+                    argv.extend([param.option(), name.clone()]);
+                    files.push(ArgumentFile { name, argument: argv.len() - 1, text: value });
+                }
                 Shape::Flag => argv.push(param.option()),
                 _ if value.starts_with('-') => argv.push(format!("{}={value}", param.option())),
                 _ => argv.extend([param.option(), value]),

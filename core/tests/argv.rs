@@ -197,8 +197,9 @@ fn rules_defaults_lists_and_standard_input() {
     assert_eq!(argv(json!({})).unwrap(), "t --mode safe");
     let all = json!({"mode": "fast", "level": 9, "tag": ["a", "b"], "file": ["x", "y"], "prompt": "line\n-two\0"});
     assert_eq!(argv(all.clone()).unwrap(), "t x y --mode fast --level 9 --tag a --tag b");
-    assert_eq!(types.stdin(&task(all.clone())).as_deref(), Some("line\n-two\0"));
-    assert_eq!((types.stdin(&task(json!({}))), types.secrets(&task(all))), (None, vec!["line\n-two\0".to_owned()]));
+    let stdin = |params: Value| types.command_line(&[], &task(params)).unwrap().stdin;
+    assert_eq!((stdin(all.clone()).as_deref(), stdin(json!({}))), (Some("line\n-two\0"), None));
+    assert_eq!(types.secrets(&task(all)), ["line\n-two\0"]);
     for (params, says) in [
         (json!({"mode": "slow"}), "must be one of \"fast\", \"safe\""),
         (json!({"level": 0}), "must be at least 1"),
@@ -208,6 +209,33 @@ fn rules_defaults_lists_and_standard_input() {
     ] {
         assert_eq!(argv(params).unwrap_err()[0].reason, says);
     }
+}
+
+#[test]
+fn a_text_may_go_by_a_file_and_a_name_be_left_out() {
+    let table = r#"
+        [types.claude]
+        agent = ["claude", "-p"]
+        bare = true
+        params = [
+          { name = "model", as = "option" },
+          { name = "system_prompt", as = "file" },
+          { name = "key", as = "file", secret = true },
+          { name = "pin", as = "option", type = "integer", secret = true },
+        ]"#;
+    let types = TaskTypes::from_toml(table).unwrap();
+    let text = r#"{"task_id": "a", "project": "p", "type": "claude", "params": {"model": "m", "system_prompt": "--x\u0000", "key": "k", "pin": 1}}"#;
+    let mut task = TaskRecord::read(text.as_bytes()).unwrap();
+    let line = types.command_line(&agent(), &task).unwrap();
+    assert_eq!(line.argv.join(" "), "claude -p --model m --system-prompt param-system_prompt --key param-key --pin 1");
+    let files: Vec<_> = line.files.iter().map(|file| (file.name.as_str(), file.argument, file.text.as_str())).collect();
+    assert_eq!(files, [("param-system_prompt", 5, "--x\0"), ("param-key", 7, "k")]);
+    types.hide_secrets(&task.kind, None, &mut task.params);
+    let shown = json!({"model": "m", "system_prompt": "--x\0", "key": "***", "pin": "***"});
+    assert_eq!(Value::Object(task.params), shown);
+    let said =
+        TaskTypes::from_toml("[types.t]\nparams = [{ name = \"a\", as = \"file\", repeated = true }]").unwrap_err();
+    assert!(said.contains("repeated: is for options and positionals"), "{said}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use baton_core::agent_report::{Cost, Spent};
 use baton_core::launch::Launch;
 use baton_core::limits::Limits;
 use baton_core::output::OutputSettings;
+use baton_core::patterns::Patterns;
 use baton_core::policy::Policy;
 use baton_core::process::{Exit, ExitStatus, Stream, Usage};
 use baton_core::project::Project;
@@ -27,7 +28,9 @@ fn spec() -> RunSpec {
         limits: Limits::default(),
         output: OutputSettings::default(),
         secrets: Vec::new(),
+        patterns: Patterns::default(),
         stdin: None,
+        files: Vec::new(),
         policy: Policy { run: Some(Duration::from_mins(1)), ..Policy::new(Duration::from_secs(10), 3) },
         spent: Spent::default(),
         total_left: None,

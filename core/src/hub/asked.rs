@@ -2,6 +2,7 @@
 //! enough to list it, and to tell a POST that was sent again from another with the same key.
 
 use crate::record::{RedrivenFrom, Submission, TaskRecord};
+use crate::types::TaskTypes;
 use serde_json::{Map, Value};
 
 /// What stays of a task's record.
@@ -23,9 +24,10 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// All that the record asks.
-    pub fn new(record: TaskRecord) -> Self {
+    /// All that the record asks, but for what these types hold to be secret of it.
+    pub fn new(mut record: TaskRecord, types: &TaskTypes) -> Self {
         let submission = record.submission();
+        types.hide_secrets(&record.kind, record.command.as_deref(), &mut record.params);
         let params = serde_json::to_string(&record.params).expect("a map has string keys");
         let summary = summary_of(&record.params);
         let (project, kind, command) = (record.project, record.kind, record.command);

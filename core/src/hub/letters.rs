@@ -335,7 +335,10 @@ impl Hub {
     }
 
     /// The letter that was read back from `place`, as clients see it.
-    pub fn show_letter(&self, id: &TaskId, place: LetterPlace, letter: DeadLetter) -> LetterShown {
+    pub fn show_letter(&self, id: &TaskId, place: LetterPlace, mut letter: DeadLetter) -> LetterShown {
+        if let Some(task) = &mut letter.task {
+            self.config.types.hide_secrets(&task.kind, task.command.as_deref(), &mut task.params);
+        }
         let known = self.letters.known.get(id);
         LetterShown {
             id: id.clone(),

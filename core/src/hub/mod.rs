@@ -33,6 +33,7 @@ use crate::problem::Problem;
 use crate::record::{ControlRecord, Kind, ProgressRecord, TaskRecord, Unreadable};
 use crate::redrive::LetterPlace;
 use crate::time::{Instant, Now, Timestamp};
+use crate::types::TaskTypes;
 use asked::Asked;
 use baton_probe::{Mark, Mutant, hit, hit_if, is};
 use cluster::Cluster;
@@ -58,6 +59,8 @@ pub struct HubConfig {
     pub retention: Duration,
     /// How many tasks may wait before a POST is refused.
     pub max_queued: usize,
+    /// By them it is known which params are secret: those are never shown.
+    pub types: TaskTypes,
 }
 
 impl Default for HubConfig {
@@ -67,6 +70,7 @@ impl Default for HubConfig {
             history_memory: 256 << 20,
             retention: Duration::from_hours(7 * 24),
             max_queued: 100_000,
+            types: TaskTypes::default(),
         }
     }
 }
@@ -391,11 +395,12 @@ impl Hub {
     fn on_task(&mut self, record: TaskRecord, logged_at: Timestamp, now: Now) {
         let id = record.task_id.clone();
         let listed = (record.submitted_at.unwrap_or(logged_at), id.clone());
-        let task = self.task(&id, logged_at, now);
-        if task.asked.is_some() {
+        if self.task(&id, logged_at, now).asked.is_some() {
             return; // the first record of an id is the task; a second is the same POST once more
         }
-        task.asked = Some(Asked::new(record));
+        let asked = Asked::new(record, &self.config.types);
+        let task = self.task(&id, logged_at, now);
+        task.asked = Some(asked);
         hit_if(!task.is_waiting(), Mark::UpdateBeforeTask);
         let old_place = task.place_by_params();
         let old = std::mem::replace(&mut task.listed, listed.clone());

@@ -18,6 +18,7 @@ use crate::account::AttemptEnd;
 use crate::id::TaskId;
 use crate::ledger::Ledger;
 use crate::log::{Delivered, Epoch, Offset, Partition, Step, Topic};
+use crate::patterns::Patterns;
 use crate::policy::Policy;
 use crate::record::{ControlRecord, TaskRecord, Unreadable};
 use crate::retry::Backoff;
@@ -47,6 +48,8 @@ pub struct WorkerConfig {
     pub grace: Duration,
     /// How long runs may go on once the worker is told to go.
     pub drain_timeout: Duration,
+    /// What looks like a secret, and is taken out of what agents write.
+    pub patterns: Patterns,
     /// The longest line, in bytes.
     pub max_line: usize,
     /// For jitter.
@@ -62,6 +65,7 @@ impl Default for WorkerConfig {
             max_attempts: 3,
             grace: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
+            patterns: Patterns::default(),
             max_line: 64 * 1024,
             seed: 0,
         }

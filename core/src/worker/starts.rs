@@ -14,6 +14,7 @@ use crate::problem::FieldError;
 use crate::record::{Kind, TaskRecord};
 use crate::run::{Outcome, RunSpec};
 use crate::time::{Now, Timestamp};
+use crate::types::CommandLine;
 use baton_probe::{Mark, Mutant, hit, hit_if, is};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +69,7 @@ impl Worker {
         } else {
             prepare(&self.config, &record).map_err(|why| (Cause::Invalid, why)).inspect_err(|_| hit(Mark::Unrunnable))
         };
-        let (project, argv) = match prepared {
+        let (project, CommandLine { argv, stdin, files }) = match prepared {
             Ok(prepared) => prepared,
             Err((cause, reason)) => {
                 let outcome = Outcome {
@@ -107,7 +108,9 @@ impl Worker {
             limits: kind.map(|kind| kind.limits).unwrap_or_default(),
             output: kind.map(|kind| kind.output).unwrap_or_default(),
             secrets: self.config.types.secrets(&record),
-            stdin: self.config.types.stdin(&record),
+            patterns: self.config.patterns.clone(),
+            stdin,
+            files,
             spent,
             total_left: left_of(policy.total, since, now.wall),
             queued: now.wall.since(wants_since),
@@ -137,11 +140,11 @@ fn left_of(total: Option<Duration>, since: Option<Timestamp>, now: Timestamp) ->
 }
 
 /// What a run needs, or why the task can't be run: a foreign producer's was not checked by any API.
-fn prepare(config: &WorkerConfig, record: &TaskRecord) -> Result<(ProjectName, Vec<String>), String> {
+fn prepare(config: &WorkerConfig, record: &TaskRecord) -> Result<(ProjectName, CommandLine), String> {
     let project = record.project.parse().map_err(|bad| format!("project: {bad}"))?;
-    let argv = config.types.argv(&config.agent, record).map_err(|errors| {
+    let command_line = config.types.command_line(&config.agent, record).map_err(|errors| {
         let said = |e: &FieldError| format!("{}: {}", e.field, e.reason);
         errors.iter().map(said).collect::<Vec<_>>().join("; ")
     })?;
-    Ok((project, argv))
+    Ok((project, command_line))
 }

@@ -69,6 +69,7 @@ fn order(number: usize, command: &str) -> Spawn {
         launch: Launch::default(),
         limits: Limits::default(),
         stdin: None,
+        files: Vec::new(),
     }
 }
 

@@ -40,7 +40,7 @@ pub fn launch(link: &Link, runs_dir: &Path, mut spawn: Spawn, term: u64) -> Resu
     }
     let order = Order {
         env: dir.environment(&spawn, account.as_ref()),
-        argv: spawn.argv,
+        argv: dir.argv(&spawn)?,
         dir: dir.path().into(),
         stdin: spawn.stdin,
         terminal: spawn.launch.pty.is_some(),

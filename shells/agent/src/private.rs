@@ -44,10 +44,10 @@ pub struct PrivateDir {
 }
 
 impl PrivateDir {
-    /// Makes it (0700), and in it the file of the project's config (0600).
+    /// Makes it (0700), and in it the files of the project's config and of arguments (0600).
     pub fn make(runs_dir: &Path, spawn: &Spawn) -> Result<Self, String> {
         let dir = Self { path: runs_dir.join(format!("{}.{}", spawn.task_id, spawn.attempt)), ours: true };
-        dir.fill(&spawn.project_file)
+        dir.fill(spawn)
             .map_err(|error| format!("could not write the attempt's files in {}: {error}", dir.path.display()))?;
         Ok(dir)
     }
@@ -60,7 +60,10 @@ impl PrivateDir {
     /// Gives it, and all in it, to the user of the run.
     pub fn give_to(&self, user: &User) -> io::Result<()> {
         let owned = |path: &Path| chown(path, Some(user.id), Some(user.group));
-        owned(&self.project_file()).and_then(|()| owned(&self.path))
+        for entry in fs::read_dir(&self.path)? {
+            owned(&entry?.path())?;
+        }
+        owned(&self.path)
     }
 
     /// From now on somebody else removes it.
@@ -74,13 +77,27 @@ impl PrivateDir {
         self.path.join("project.json")
     }
 
-    fn fill(&self, project: &str) -> io::Result<()> {
+    /// The command line, with the paths of its files.
+    pub fn argv(&self, spawn: &Spawn) -> Result<Vec<String>, String> {
+        let mut argv = spawn.argv.clone();
+        for file in &spawn.files {
+            let path = self.path.join(&file.name).into_os_string().into_string();
+            argv[file.argument] = path.map_err(|path| format!("{} is no UTF-8, and no argument", path.display()))?;
+        }
+        Ok(argv)
+    }
+
+    fn fill(&self, spawn: &Spawn) -> io::Result<()> {
         if self.path.exists() {
             fs::remove_dir_all(&self.path)?;
         }
         DirBuilder::new().mode(0o700).create(&self.path)?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.project_file())?;
-        file.write_all(project.as_bytes())
+        let arguments = spawn.files.iter().map(|file| (self.path.join(&file.name), &file.text));
+        for (path, text) in [(self.project_file(), &spawn.project_file)].into_iter().chain(arguments) {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            file.write_all(text.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// The whole environment of the run's agent.

@@ -71,7 +71,7 @@ async fn start(options: &Dev) -> Result<Parts, Failure> {
     let address = listening.address;
     let api = ServedApi::start(log.clone(), listening, types.clone(), retention, &options.api, identity(Role::Api, ""));
     let membership = Membership { retention, identity: Some(identity(Role::Worker, "")), ..Membership::default() };
-    let config = worker_config(&options.agent, &options.work, types);
+    let config = worker_config(&options.agent, &options.work, types)?;
     let worker = Working::start(log, agents, projects, membership, config);
     greet(options, address);
     look_for(&options.agent);

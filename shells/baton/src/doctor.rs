@@ -138,6 +138,7 @@ async fn trial(agents: &Subprocesses) -> Finding {
         launch: Launch::default(),
         limits: Limits::default(),
         stdin: None,
+        files: Vec::new(),
     };
     let tried = timeout(TRIAL_WITHIN, async {
         let mut process = agents.spawn(order).await?;

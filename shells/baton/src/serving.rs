@@ -124,6 +124,7 @@ impl ServedApi {
             history_memory: options.history_memory,
             retention,
             max_queued: options.max_queued as usize,
+            ..HubConfig::default()
         };
         let api = Api::new(log, SystemWorld, types, hub);
         let reading = tokio::spawn({

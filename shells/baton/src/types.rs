@@ -68,6 +68,7 @@ fn params(text: &mut String, params: &[Param]) {
             Shape::Flag => "flag",
             Shape::Option => "option",
             Shape::Positional => "positional",
+            Shape::File => "file",
             Shape::Stdin => "stdin",
         };
         let _ = write!(text, "\n  {:width$}  {shape}", param.name);

@@ -1,6 +1,7 @@
 //! The values of options: how each is written, and what would be right where it is not. A value that is read here
 //! can be used as it is; nothing is checked again further on.
 
+use baton_core::patterns::Patterns;
 use bytesize::ByteSize;
 use std::convert::Infallible;
 use std::fmt;
@@ -71,6 +72,11 @@ pub fn shown_size(bytes: u64) -> String {
 pub fn line_size(text: &str) -> Result<usize, String> {
     let size = size(text)?;
     if LINE.contains(&size) { Ok(size) } else { Err("must be from 16B to 1MiB".into()) }
+}
+
+/// What secrets look like: a regular expression.
+pub fn pattern(text: &str) -> Result<String, String> {
+    Patterns::with(&[text]).map(|_| text.to_owned())
 }
 
 /// How long a worker may say nothing before it counts as dead.

@@ -4,6 +4,7 @@
 use crate::cli::{Agent, Work};
 use crate::report::Failure;
 use baton_agent::{ConfiguredProjects, FileProjects, HttpProjects, Subprocesses};
+use baton_core::patterns::Patterns;
 use baton_core::types::TaskTypes;
 use baton_core::worker::WorkerConfig;
 use baton_runtime::ports::{Log, LogError, World as _};
@@ -92,18 +93,20 @@ pub fn open_projects(agent: &Agent) -> Result<ConfiguredProjects, Failure> {
 }
 
 /// How the worker works.
-pub fn worker_config(agent: &Agent, work: &Work, types: TaskTypes) -> WorkerConfig {
+pub fn worker_config(agent: &Agent, work: &Work, types: TaskTypes) -> Result<WorkerConfig, Failure> {
     let random = SystemWorld.random();
-    WorkerConfig {
+    let patterns = Patterns::with(&work.redact_pattern);
+    Ok(WorkerConfig {
         slots: work.slots as usize,
         agent: agent.agent.0.clone(),
         types,
         max_attempts: work.max_attempts,
         grace: work.grace,
         drain_timeout: work.drain_timeout,
+        patterns: patterns.map_err(|error| Failure::usage(format!("--redact-pattern: {error}")))?,
         max_line: work.max_line,
         seed: u64::from_le_bytes(random[..8].try_into().expect("eight of sixteen bytes")),
-    }
+    })
 }
 
 /// A missing program fails each task, with a reason; whoever starts Baton should know before. It may still be installed.

@@ -74,8 +74,9 @@ pub enum Next {
 
 impl<L: Log, W: World> Api<L, W> {
     /// An API that knows nothing until [`Self::run`] has read the log.
-    pub fn new(log: L, world: W, types: TaskTypes, config: HubConfig) -> Self {
+    pub fn new(log: L, world: W, types: TaskTypes, mut config: HubConfig) -> Self {
         let retention = config.retention;
+        config.types = types.clone();
         let hub = Mutex::new(Hub::new(config));
         let (waiting, unreadable) = (Mutex::default(), AtomicU64::default());
         Self { shared: Arc::new(Shared { log, clock: Clock::new(world), types, retention, hub, waiting, unreadable }) }

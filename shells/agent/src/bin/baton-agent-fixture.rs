@@ -69,6 +69,7 @@ async fn run(agents: Subprocesses, number: u32, command: String) {
         launch: Launch::default(),
         limits: Limits::default(),
         stdin: None,
+        files: Vec::new(),
     };
     match agents.spawn(spawn).await {
         Ok(process) => follow(number, process).await,

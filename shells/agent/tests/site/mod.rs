@@ -95,6 +95,7 @@ pub fn spawn(arguments: &str) -> Spawn {
         launch: Launch::default(),
         limits: Limits::default(),
         stdin: None,
+        files: Vec::new(),
     }
 }
 

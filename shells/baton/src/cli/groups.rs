@@ -3,7 +3,8 @@
 #![allow(rustdoc::bare_urls)]
 
 use crate::values::{
-    Origin, Secretive, Words, address, brokers, count, duration, line_size, name, origin, retention, size, words,
+    Origin, Secretive, Words, address, brokers, count, duration, line_size, name, origin, pattern, retention, size,
+    words,
 };
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
@@ -129,6 +130,10 @@ pub struct Work {
     /// The longest line, from 16B to 1MiB; more of it is cut, visibly
     #[arg(long, value_name = "SIZE", env = "BATON_MAX_LINE", hide_env = true, default_value = "64KiB", value_parser = line_size)]
     pub max_line: usize,
+    /// Take what this regular expression matches out of what agents print, line by line, beside the tokens that are known by
+    /// their looks; may be repeated
+    #[arg(long, value_name = "REGEX", env = "BATON_REDACT_PATTERN", hide_env = true, value_delimiter = '\n', value_parser = pattern)]
+    pub redact_pattern: Vec<String>,
     /// What keeps the processes of a run together, so that none is left: namespace or cgroup (or no start), process (without
     /// either), or auto, the best that the system has
     #[arg(

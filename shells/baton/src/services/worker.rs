@@ -51,7 +51,7 @@ pub async fn run(options: WorkerService) -> Result<ExitCode, Failure> {
         retention: options.log.retention,
         ..Membership::default()
     };
-    let config = worker_config(&options.agent, &options.work, types);
+    let config = worker_config(&options.agent, &options.work, types)?;
     let mut worker = Working::start(log, agents, projects, membership, config);
     let mut server = listening.map(|listening| Server::start(listening, Router::new()));
     let ended = work(&mut worker, server.as_mut(), &mut signals).await;
