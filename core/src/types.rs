@@ -58,6 +58,12 @@ pub struct TaskType {
     /// What a task may cost, all attempts together, as far as its agent tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cost_usd: Option<Cost>,
+    /// How many of its tasks run at a time on a worker; the others wait, and hold nothing up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_running: Option<u32>,
+    /// The same for those of one project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_running_per_project: Option<u32>,
     /// How long its tasks may take.
     #[serde(default, skip_serializing_if = "Timeouts::is_default")]
     pub timeouts: Timeouts,
@@ -269,6 +275,13 @@ impl TaskType {
         }
         if self.max_cost_usd.is_some_and(|cost| cost == Cost::default()) {
             return Err(format!("{path}.max_cost_usd: must be more than nothing"));
+        }
+        for (name, most) in
+            [("max_running", self.max_running), ("max_running_per_project", self.max_running_per_project)]
+        {
+            if most == Some(0) {
+                return Err(format!("{path}.{name}: must be at least 1, or none would ever run"));
+            }
         }
         check_name(path, path.trim_start_matches("types."))?;
         check_params(&self.params, path)?;

@@ -23,6 +23,10 @@ const TYPES: &str = r#"
 retries = { max_attempts = 3, first = "10s", cap = "30s" }
 exits.retry = [1]
 
+[types.few]
+max_running = 2
+max_running_per_project = 1
+
 [types.hasty]
 timeouts = { queued = "5s", total = "25s", run = "20s", grace = "40s" }
 retries = { first = "10s", cap = "30s" }
@@ -449,6 +453,39 @@ fn all_attempts_together_have_a_time() {
         .filter_map(|effect| if let Effect::Start(_, spec) = effect { spec.total_left } else { None })
         .collect();
     assert_eq!(left, [Duration::from_secs(25), Duration::from_millis(24_998)]);
+}
+
+#[test]
+fn no_more_of_a_type_run_than_may_and_the_others_pass_them_by() {
+    let mut worker = Worker::new(config(4));
+    let begun = |worker: &mut Worker| {
+        let mut begun = Vec::new();
+        while let Some(effect) = worker.poll() {
+            match effect {
+                Effect::Start(run, spec) => begun.push(format!("{run} {}", spec.task_id)),
+                Effect::Step(step) => worker.handle(Input::Stepped(step.partition, step.epoch, Ok(())), at(0)),
+                _ => {}
+            }
+        }
+        begun
+    };
+    for story in ["claimed 0/0 7", "claimed 1/0 7", "known"] {
+        worker.handle(parse(story), at(0));
+    }
+    // Of one project, of another, of a third; and a task of a type of which any number may run.
+    for (partition, offset, id, project) in
+        [(0, 0, "a1", "a"), (0, 1, "a2", "a"), (0, 2, "b1", "b"), (1, 0, "c1", "c"), (0, 3, "other", "a")]
+    {
+        let kind = if id == "other" { "seed-db" } else { "few" };
+        let record = TaskRecord { kind: kind.into(), project: project.into(), ..task(id) };
+        worker.handle(delivered(Topic::Tasks, partition, offset, id, record.write()), at(0));
+    }
+    assert_eq!(begun(&mut worker), ["1 a1", "2 b1", "3 other"], "one of each project, two in all");
+    worker.handle(Input::Ended(2, outcome(Kind::Done, 9)), at(1));
+    assert_eq!(begun(&mut worker), ["4 c1"], "a2 waits for a1, and c1 does not wait for a2");
+    worker.handle(parse("stop a2"), at(2));
+    worker.handle(Input::Ended(1, outcome(Kind::Done, 9)), at(3));
+    assert!(begun(&mut worker).is_empty(), "what waits for its lane is stopped as all that waits");
 }
 
 #[test]

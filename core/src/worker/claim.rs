@@ -1,6 +1,7 @@
 //! One claim: a partition of `tasks` that this worker owns for now, its ledger, what waits in it, and the steps that
 //! move the ledger. Steps of one claim are taken one after the other; what comes meanwhile goes with the next.
 
+use super::lanes::Lane;
 use super::seen::Seen;
 use super::{Report, RunId};
 use crate::account::AttemptEnd;
@@ -33,6 +34,8 @@ pub(super) struct Waiting {
     pub due: Option<Instant>,
     /// Then it has waited for too long, and why that is so.
     pub expires: Option<(Instant, Cause)>,
+    /// What it counts with where not all may run at a time.
+    pub lane: Lane,
     /// How its attempts ended, as far as this worker saw.
     pub earlier: Vec<AttemptEnd>,
     /// The tokens that those took. What they cost is in the ledger.
@@ -41,8 +44,14 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// One that waits for nothing but a slot.
-    pub const fn new(at: Timestamp, bytes: usize, what: What) -> Self {
-        Self { at, bytes, what, wants_since: at, due: None, expires: None, earlier: Vec::new(), tokens: None }
+    pub fn new(at: Timestamp, bytes: usize, what: What) -> Self {
+        let (lane, earlier) = (Lane::default(), Vec::new());
+        Self { at, bytes, what, wants_since: at, due: None, expires: None, lane, earlier, tokens: None }
+    }
+
+    /// Whether it may begin as soon as there is a slot, and its lane lets it.
+    fn is_ready(&self) -> bool {
+        self.what.wants_slot() && (self.due.is_none() || is(Mutant::WaitSkipped))
     }
 
     fn weight(&self) -> usize {
@@ -107,6 +116,8 @@ pub(super) struct Claim {
     pub epoch: Epoch,
     pub ledger: Ledger,
     pub waiting: BTreeMap<Offset, Waiting>,
+    /// Which of `waiting` are ready to begin, by their lanes.
+    ready: BTreeMap<Lane, BTreeSet<Offset>>,
     /// Which of `waiting` want no slot.
     pub slotless: BTreeSet<Offset>,
     pub waiting_bytes: usize,
@@ -137,6 +148,7 @@ impl Claim {
             next: ledger.watermark(),
             ledger,
             waiting: BTreeMap::new(),
+            ready: BTreeMap::new(),
             slotless: BTreeSet::new(),
             waiting_bytes: 0,
             timers: BTreeSet::new(),
@@ -194,6 +206,9 @@ impl Claim {
         if !waiting.what.wants_slot() {
             self.slotless.insert(offset);
         }
+        if waiting.is_ready() {
+            self.ready.entry(waiting.lane.clone()).or_default().insert(offset);
+        }
         self.timers.extend(waiting.timer().map(|at| (at, offset)));
         self.waiting.insert(offset, waiting);
     }
@@ -202,6 +217,12 @@ impl Claim {
         let waiting = self.waiting.remove(&offset)?;
         self.waiting_bytes -= waiting.weight();
         self.slotless.remove(&offset);
+        if let Some(lane) = self.ready.get_mut(&waiting.lane)
+            && lane.remove(&offset)
+            && lane.is_empty()
+        {
+            self.ready.remove(&waiting.lane);
+        }
         if let Some(at) = waiting.timer() {
             self.timers.remove(&(at, offset));
         }
@@ -246,11 +267,11 @@ impl Claim {
         }
     }
 
-    /// The oldest task here that may begin, if the ledger has room for it.
-    pub fn oldest(&self) -> Option<(Timestamp, Partition, Offset)> {
-        let may = |waiting: &Waiting| waiting.what.wants_slot() && (waiting.due.is_none() || is(Mutant::WaitSkipped));
-        let (offset, waiting) = self.waiting.iter().find(|(_, waiting)| may(waiting))?;
-        (self.may_begin() && self.has_room(*offset)).then_some((waiting.at, self.partition, *offset))
+    /// The oldest task here that may begin, of those whose lanes let them, if the ledger has room for it.
+    pub fn oldest(&self, lets: impl Fn(&Lane) -> bool) -> Option<(Timestamp, Partition, Offset)> {
+        let of_lanes = self.ready.iter().filter(|(lane, _)| lets(lane)).filter_map(|(_, offsets)| offsets.first());
+        let offset = of_lanes.min().copied()?;
+        (self.may_begin() && self.has_room(offset)).then(|| (self.waiting[&offset].at, self.partition, offset))
     }
 
     /// Whether anything that waits here may end without a slot: also for as long as a run keeps the claim from another.

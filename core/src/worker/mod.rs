@@ -6,6 +6,7 @@
 
 mod claim;
 mod ends;
+mod lanes;
 mod records;
 mod seen;
 mod shown;
@@ -27,6 +28,7 @@ use crate::time::{Instant, Now, Timestamp};
 use crate::types::TaskTypes;
 use baton_probe::{Mark, Mutant, hit, hit_if, is};
 use claim::{Claim, Phase, Then, Waiting, What};
+use lanes::Traffic;
 use records::MAX_UNREADABLE;
 use seen::Stops;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -495,12 +497,14 @@ impl Worker {
         }
     }
 
-    /// The oldest task that may begin. None of a partition where a run of an earlier claim is still dying: it may
+    /// The oldest task that may begin, as far as its type lets it. None of a partition where a run of an earlier claim is still dying: it may
     /// be a run of that very task.
     fn oldest(&self) -> Option<(Timestamp, Partition, Offset)> {
         let dying = self.dying();
         let claims = self.claims.values().filter(|claim| !dying.contains(&claim.partition));
-        claims.filter_map(Claim::oldest).min()
+        let types = &self.config.types;
+        let traffic = Traffic::of(types, self.runs.values().map(|run| run.record.as_ref()));
+        claims.filter_map(|claim| claim.oldest(|lane| traffic.lets(types, lane))).min()
     }
 
     /// The partitions where a run of an earlier claim still lives.

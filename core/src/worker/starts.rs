@@ -3,6 +3,7 @@
 
 use super::claim::{Then, Waiting, What};
 use super::ends::{end_without_run, gave_up};
+use super::lanes::Lane;
 use super::records::{Terminal, started};
 use super::{Effect, Running, Worker, WorkerConfig};
 use crate::account::{Account, Tally};
@@ -40,6 +41,7 @@ impl Worker {
         let Some(claim) = self.claims.get_mut(&partition) else { return };
         if let What::Task(record) = &waiting.what {
             let (policy, tries) = (self.config.policy(record), claim.ledger.tries(offset));
+            waiting.lane = Lane::of(&self.config.types, record);
             if tries.begun > 0 {
                 waiting.wants_since = now.wall;
             }

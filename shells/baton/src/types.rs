@@ -49,6 +49,9 @@ fn shown(name: &str, kind: &TaskType) -> String {
     if let Some(cost) = kind.max_cost_usd {
         let _ = write!(text, "\n  costs    {cost} at most");
     }
+    for (what, most) in [("", kind.max_running), (" of a project", kind.max_running_per_project)] {
+        let _ = most.map(|most| write!(text, "\n  at once  {most}{what} at most, on each worker"));
+    }
     params(&mut text, &kind.params);
     for (command, of) in &kind.commands {
         let _ = write!(text, "\n{}", titled(&format!("{name} {command}"), &of.description));
