@@ -18,12 +18,13 @@ export class Driver<Input extends { type: string }, Effect> {
     private readonly timeout: Input,
   ) {}
 
-  readonly send = (input: Input): void => {
+  /** Some inputs change nothing that is seen. */
+  readonly send = (input: Input, isSeen = true): void => {
     if (this.stopped) return;
     this.machine.handle(input, now());
     this.drain();
     this.setTimer();
-    this.changed();
+    if (isSeen) this.changed();
   };
 
   stop(): void {

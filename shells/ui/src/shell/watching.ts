@@ -85,7 +85,8 @@ export function startWatching(id: string, changed: () => void): Watching {
     document.removeEventListener("visibilitychange", onVisible);
     removeEventListener("online", onOnline);
   };
-  return { watch, send: driver.send, stop };
+  // What is looked at changes with each row that comes; what is drawn does not change for it.
+  return { watch, send: (input) => driver.send(input, input.type !== "see"), stop };
 }
 
 function hangUp(socket: WebSocket | undefined): void {

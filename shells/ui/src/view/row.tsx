@@ -1,6 +1,6 @@
-// One row of the log. It is drawn anew only if something of it has changed.
+// One row of the log. It is drawn anew only if something of it has changed, and its elements may have been another row's.
 
-import { Component } from "preact";
+import { createRef } from "preact";
 import type { Row } from "../core/api";
 import { readEvent } from "../core/event";
 import { writeLines } from "../core/route";
@@ -10,6 +10,7 @@ import type { Settings } from "../shell/settings";
 import { EventView } from "./event";
 import { Icon, type IconName } from "./icon";
 import { Spans } from "./spans";
+import { Still } from "./still";
 
 export interface RowProps {
   position: number;
@@ -43,10 +44,14 @@ const BANDS: Record<string, IconName> = {
   truncated: "warning",
 };
 
-export class RowView extends Component<RowProps> {
-  override shouldComponentUpdate(next: RowProps): boolean {
-    const last = this.props;
-    return (Object.keys(next) as (keyof RowProps)[]).some((name) => next[name] !== last[name]);
+export class RowView extends Still<RowProps> {
+  private element = createRef<HTMLDivElement>();
+
+  /** Its elements may be those of another row: then what had the focus there is gone. */
+  override componentDidUpdate(last: RowProps): void {
+    const focused = document.activeElement;
+    if (last.position !== this.props.position && this.element.current?.contains(focused))
+      (focused as HTMLElement).blur();
   }
 
   override render() {
@@ -58,7 +63,7 @@ export class RowView extends Component<RowProps> {
     if (row?.stderr) classes.push("is-stderr");
     if (opened) classes.push("is-open");
     return (
-      <div class={classes.join(" ")} data-position={position}>
+      <div ref={this.element} class={classes.join(" ")} data-position={position}>
         <a
           class="number"
           href={writeLines(position, position)}

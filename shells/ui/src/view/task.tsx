@@ -18,6 +18,7 @@ import { Icon } from "./icon";
 import { LogView } from "./log";
 import { Result, Told } from "./report";
 import { StatusMark } from "./status";
+import { Still } from "./still";
 
 interface Props {
   id: string;
@@ -57,7 +58,15 @@ export function TaskView({ id, lines, settings, choose }: Props) {
       <Banner down={watch.isDown(now())} failure={watch.trouble} retry={() => watching.send({ type: "woke" })} />
       <main class="task">
         {!task && <div class="loading">Loading…</div>}
-        {task && <Head task={task} watch={watch} stop={(force) => watching.send({ type: "stop", force })} />}
+        {task && (
+          <StillHead
+            task={task}
+            report={watch.report}
+            stopping={watch.stopping}
+            killAt={watch.killAt}
+            send={watching.send}
+          />
+        )}
         {task && (
           <LogView
             id={id}
@@ -79,9 +88,19 @@ function titleOf(task: Task): string {
   return task.summary ?? ([task.type, task.command].filter(Boolean).join(" ") || task.task_id);
 }
 
-type Stop = (force: boolean) => void;
+interface HeadProps extends Pick<Watch, "report" | "stopping" | "killAt"> {
+  task: Task;
+  send: Watching["send"];
+}
 
-function Head({ task, watch, stop }: { task: Task; watch: Watch; stop: Stop }) {
+/** It need not be drawn anew with each line. */
+class StillHead extends Still<HeadProps> {
+  override render() {
+    return <Head {...this.props} />;
+  }
+}
+
+function Head({ task, report, stopping, killAt, send }: HeadProps) {
   const ended = hasEnded(task.status);
   const clock = useClock(!ended);
   const time = (text: string | null) => (text === null ? undefined : Date.parse(text));
@@ -93,7 +112,7 @@ function Head({ task, watch, stop }: { task: Task; watch: Watch; stop: Stop }) {
     <header class="about">
       <div class="title">
         <h1 title={titleOf(task)}>{titleOf(task)}</h1>
-        <Actions task={task} watch={watch} stop={stop} clock={clock} />
+        <Actions task={task} stopping={stopping} killAt={killAt} send={send} clock={clock} />
       </div>
       <div class="facts">
         <StatusMark status={task.status} />
@@ -133,19 +152,17 @@ function Head({ task, watch, stop }: { task: Task; watch: Watch; stop: Stop }) {
           </Fact>
         </dl>
       </div>
-      {(mayBeTold || watch.report) && (
-        <Told report={watch.report} hasRoom={mayBeTold} isDone={task.status === "done"} />
-      )}
+      {(mayBeTold || report) && <Told report={report} hasRoom={mayBeTold} isDone={task.status === "done"} />}
       {task.status === "failed" && (
         <p class="problem">
           <Icon name="warning" />
           <span>{plain(task.reason ?? task.last_update ?? "It failed.")}</span>
         </p>
       )}
-      {watch.stopping.failure && (
+      {stopping.failure && (
         <p class="problem" role="alert">
           <Icon name="warning" />
-          <span>The STOP was not taken: {watch.stopping.failure.detail}</span>
+          <span>The STOP was not taken: {stopping.failure.detail}</span>
         </p>
       )}
       {attempts.length > 1 && <Timeline attempts={attempts} status={task.status} clock={clock} />}
@@ -185,7 +202,9 @@ function untilNext(left: number): string {
   return left > 0 ? `in ${duration(left)}` : "now, as soon as there is a slot";
 }
 
-function Actions({ task, watch, stop, clock }: { task: Task; watch: Watch; stop: Stop; clock: number }) {
+type ActionsProps = Omit<HeadProps, "report"> & { clock: number };
+
+function Actions({ task, clock, ...stop }: ActionsProps) {
   const [again, setAgain] = useState<string>();
   const runAgain = async () => {
     setAgain("");
@@ -213,14 +232,15 @@ function Actions({ task, watch, stop, clock }: { task: Task; watch: Watch; stop:
           <span>Run again</span>
         </button>
       )}
-      {!hasEnded(task.status) && <StopButton status={task.status} watch={watch} stop={stop} clock={clock} />}
+      {!hasEnded(task.status) && <StopButton status={task.status} clock={clock} {...stop} />}
     </div>
   );
 }
 
-function StopButton({ status, watch, stop, clock }: { status: Status; watch: Watch; stop: Stop; clock: number }) {
-  const asked = watch.stopping.asked || status === "stopping";
-  const left = watch.killAt === undefined ? undefined : Math.ceil((watch.killAt - Math.max(clock, Date.now())) / 1000);
+function StopButton({ status, stopping, killAt, send, clock }: Omit<ActionsProps, "task"> & { status: Status }) {
+  const asked = stopping.asked || status === "stopping";
+  const left = killAt === undefined ? undefined : Math.ceil((killAt - Math.max(clock, Date.now())) / 1000);
+  const stop = (force: boolean) => send({ type: "stop", force });
   const says = !asked
     ? "Stop"
     : left === undefined
@@ -235,9 +255,9 @@ function StopButton({ status, watch, stop, clock }: { status: Status; watch: Wat
         <span>{says}</span>
       </button>
       {asked && (
-        <button type="button" class="danger" disabled={watch.stopping.forced} onClick={() => stop(true)}>
+        <button type="button" class="danger" disabled={stopping.forced} onClick={() => stop(true)}>
           <Icon name="x" />
-          <span>{watch.stopping.forced ? "Forcing…" : "Force stop"}</span>
+          <span>{stopping.forced ? "Forcing…" : "Force stop"}</span>
         </button>
       )}
     </>
