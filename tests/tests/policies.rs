@@ -166,6 +166,25 @@ async fn a_wait_holds_nothing_up_outlives_a_crash_and_ends_by_a_stop() {
 }
 
 #[tokio::test]
+async fn a_type_of_which_one_may_run_has_one_running_and_holds_nobody_up() {
+    let baton = Baton::start(&["--slots", "4", "--partitions", "1"]).await;
+    let proof = baton.dir().join("proof");
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(baton.submit("alone", json!({"text": proof, "interval": 0.5})).await);
+    }
+    let other = baton.submit("lines", json!({})).await;
+    assert_eq!(baton.until_ended(&other).await["status"], "done");
+    assert_eq!(baton.task(&ids[2]).await["status"], "queued", "it came before, and waits for its own kind alone");
+    for id in &ids {
+        assert_eq!(baton.until_ended(id).await["status"], "done");
+    }
+    let lines = std::fs::read_to_string(&proof).unwrap();
+    let words: Vec<&str> = lines.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(words, ["begin", "end"].repeat(3));
+}
+
+#[tokio::test]
 async fn an_ending_says_how_long_it_took_and_what_it_wrote() {
     let baton = Baton::start(&[]).await;
     let id = baton.submit("slow", json!({"lines": 3, "interval": 0.1})).await;
