@@ -527,6 +527,17 @@ fn what_attempts_spent_goes_with_the_next_one() {
         worker.handle(parse(story), at(30_000));
     }
     assert!(told(&mut worker).contains(&format!("{:?}", Spent { tokens: None, ..spent(1.0, 0) })));
+    // And begins nothing that has cost more than it may: it was handed back while it was being ended for that.
+    let mut worker = Worker::new(config(1));
+    worker.handle(parse(&format!("claimed 0/0 9 {ledger}")), at(40_000));
+    worker.handle(parse("known"), at(40_000));
+    let record = TaskRecord { max_cost_usd: Cost::of_usd(0.9), ..task("a") };
+    worker.handle(delivered(Topic::Tasks, 0, 0, "a", record.write()), at(40_000));
+    let effects: String = std::iter::from_fn(|| worker.poll()).map(|effect| draw(&effect)).collect();
+    assert!(
+        !effects.contains("start run") && effects.contains("FAILED: cost 1 USD, and may cost 0.9 USD at most"),
+        "{effects}"
+    );
 }
 
 #[test]

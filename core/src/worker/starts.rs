@@ -65,7 +65,11 @@ impl Worker {
         let Waiting { at, bytes, wants_since, earlier, tokens, what: What::Task(record), .. } = waiting else { return };
         let (tries, policy) = (claim.ledger.tries(offset), self.config.policy(&record));
         let spent = claim.spent(offset, tokens);
-        let prepared = if tries.counted().saturating_sub(is(Mutant::OneAttemptMore).into()) >= policy.max_attempts {
+        let too_much = spent.cost.filter(|cost| policy.is_beyond_budget(*cost));
+        let prepared = if let Some(cost) = too_much {
+            // It was handed back, or lost, while it was being ended for that.
+            Err((Cause::CostLimit, policy.beyond_budget(cost)))
+        } else if tries.counted().saturating_sub(is(Mutant::OneAttemptMore).into()) >= policy.max_attempts {
             hit(Mark::PoisonGaveUp);
             Err((Cause::Lost, gave_up(Tally::of(tries, false), None)))
         } else {
