@@ -107,7 +107,7 @@ fn ends_a_task(value: &[u8]) -> bool {
     ProgressRecord::read(value).is_ok_and(|record| record.kind.is_some_and(Kind::is_terminal))
 }
 
-pub(super) fn records<'a>(topic: Topic, partition: Partition, batch: &'a Batch) -> impl Iterator<Item = Logged> + 'a {
+pub(super) fn records(topic: Topic, partition: Partition, batch: &Batch) -> impl Iterator<Item = Logged> + '_ {
     batch.values.iter().zip(batch.base..).map(move |(value, offset)| Logged {
         topic,
         partition,

@@ -19,8 +19,6 @@ use std::time::Duration;
 
 /// The longest wait of all.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// How long a worker may take to act where nothing is wrong.
-const SLACK: Duration = Duration::from_secs(5);
 
 /// What a task and its type say.
 #[derive(Debug, Default)]
@@ -61,6 +59,8 @@ pub(super) struct Times {
     /// When its first attempt was begun, durably; and by its worker's clock.
     first_begun: Option<Duration>,
     first_at: Option<Timestamp>,
+    /// The last attempt, and when it was begun by its worker's clock.
+    last_begun: Option<(u32, Timestamp)>,
     /// Attempts after which another was promised.
     pub failed: u32,
     /// The last of those, since when it is over at the earliest, and how long the wait is.
@@ -84,6 +84,7 @@ impl Oracle {
         match said.kind {
             Kind::Started => {
                 times.first_at.get_or_insert(at);
+                times.last_begun = Some((attempt, at));
             }
             Kind::Line => {
                 times.last_line.insert(attempt, at);
@@ -142,20 +143,22 @@ impl Oracle {
     pub(super) fn begins_in_time(&mut self, id: &TaskId, attempt: u32) -> Verdict {
         let (now, skew) = (self.now.at, self.config.skew);
         let task = self.task(id);
-        let first = *task.times.first_begun.get_or_insert(now);
+        task.times.first_begun.get_or_insert(now);
         if let Some((_, over, wait)) = task.times.wait.filter(|(before, ..)| before + 1 == attempt)
             && now + skew < over + wait
         {
             let what = format!("began its attempt {attempt}, whose wait of {wait:?} had begun after {over:?}");
             return Self::wrong_policy(id, &what);
         }
-        match task.limits.total.filter(|total| now > first + *total + skew + SLACK) {
-            Some(total) if attempt > 1 => {
-                let what =
-                    format!("began its attempt {attempt}: the first began at {first:?}, and all may take {total:?}");
+        // That is durable as late as the log likes.
+        let at = task.times.last_begun.filter(|(last, _)| *last == attempt).map(|(_, at)| at);
+        let begun_after = task.times.first_at.zip(at).map(|(first, at)| at.since(first));
+        match task.limits.total.zip(begun_after).filter(|(total, after)| *after > *total + skew) {
+            Some((total, after)) => {
+                let what = format!("began its attempt {attempt} {after:?} after its first, and all may take {total:?}");
                 Self::wrong_policy(id, &what)
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
