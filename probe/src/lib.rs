@@ -236,8 +236,6 @@ mutants! {
     1 => BequestForgotten = "title of before forgotten",
     /// A run whose process was lost with its keeper is not begun again.
     1 => LostForgotten = "lost run forgotten",
-    /// The answer to a step of an earlier claim is taken for one of the present claim.
-    1 => StaleAnswerCounts = "answer of an earlier claim counts",
 
     /// The ledger ends a task in a step before the one with its terminal update.
     2 => CommitBeforeTerminal = "commit before the terminal update",
@@ -322,8 +320,6 @@ mutants! {
     7 => ReleasedBesideDying = "released beside a dying run",
     /// A partition is released while its runs go on.
     7 => RevokedKeepsRunning = "revoked partition keeps running",
-    /// A task begins while a run of an earlier claim of its partition may still live.
-    7 => BeginsBesideDying = "begins beside a dying run",
     /// An heir does not ask whether the holder is still in the group.
     7 => LivingRobbed = "title of a living holder taken",
     /// A member that was expelled goes on with what it held.

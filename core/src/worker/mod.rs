@@ -385,8 +385,7 @@ impl Worker {
     }
 
     fn on_stepped(&mut self, partition: Partition, epoch: Epoch, answer: Result<(), Unstepped>, now: Now) {
-        let is_of = |claim: &Claim| claim.epoch == epoch || is(Mutant::StaleAnswerCounts);
-        let Some(claim) = self.claims.get_mut(&partition).filter(|claim| is_of(claim)) else {
+        let Some(claim) = self.claims.get_mut(&partition).filter(|claim| claim.epoch == epoch) else {
             hit(Mark::StaleAnswer);
             return;
         };
@@ -511,7 +510,7 @@ impl Worker {
     fn dying(&self) -> BTreeSet<Partition> {
         let of_claim = |id: &RunId, run: &Running| {
             self.claims.get(&run.partition).is_some_and(|claim| {
-                let is_current = claim.running.get(&run.offset) == Some(id) || is(Mutant::BeginsBesideDying);
+                let is_current = claim.running.get(&run.offset) == Some(id);
                 hit_if(!is_current, Mark::DyingHeldPartition);
                 is_current
             })
