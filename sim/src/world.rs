@@ -45,8 +45,8 @@ const CRASHED_FOR: Duration = Duration::from_millis(1500);
 /// How long a deploy waits for a worker to leave; then it kills it, as an orchestrator does.
 const LEAVES_WITHIN: Duration = Duration::from_secs(15);
 /// What a replica may hold beyond its budget when nobody watches: the last segment, and the ends of histories that expired, of up
-/// to 26 tasks, each with its account of some 600 bytes.
-const HISTORY_SLACK: usize = 17 * 1024;
+/// to 26 tasks, each with its account and its reason, of up to 900 bytes.
+const HISTORY_SLACK: usize = 24 * 1024;
 /// Where those who use Baton are.
 const CLIENT: Node = Node::Client(0);
 /// The longest line that workers pass on, in bytes.
