@@ -38,7 +38,7 @@ pub(crate) const DELIVERED_WITHIN: Duration = Duration::from_secs(9);
 /// How long a transaction may stay open at the brokers: until then it holds the readers of its partitions back.
 pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// After how long without a word a connection of a transactional producer is closed. librdkafka 2.12 goes on with the offsets of a
-/// transaction, whose group's coordinator died and left the cluster, only when a connection comes or goes: without this it never might.
+/// transaction, whose group's coordinator died and left the cluster, only when a connection comes or goes: with this one mostly does.
 const IDLE: Duration = Duration::from_secs(5);
 /// How many heartbeats a member sends in a session's time: the others hear of a death with their next one.
 const HEARTBEATS: u32 = 48;

@@ -9,7 +9,7 @@ use crate::offsets::number;
 use baton_core::log::{Batch, Committed, Epoch, Partition, Step, Topic};
 use baton_core::tenure::{Input, MemberId, Title, Token};
 use baton_runtime::ports::{LogError, StepError, Steps};
-use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::{Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
 use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
@@ -22,6 +22,8 @@ use tokio::sync::oneshot;
 const TOGETHER: usize = 64;
 /// How long until what did not work is tried again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// How long a transaction may take to take its offsets in, all tries together: some longer than one.
+const OFFSETS_WITHIN: Duration = DELIVERED_WITHIN.saturating_add(Duration::from_secs(3));
 /// How long a group may take to share its partitions out anew, before whoever waits for a step is told of it.
 const MOVED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -61,7 +63,7 @@ pub(crate) struct Stepper {
     membership: Arc<Membership>,
     consumer: Arc<GroupConsumer>,
     /// The producer of one life of the membership.
-    producer: Option<(MemberId, Producer)>,
+    producer: Option<(MemberId, Arc<Producer>)>,
 }
 
 /// What goes into a transaction, and who is told.
@@ -247,7 +249,7 @@ impl Stepper {
             if Membership::id_now(&consumer).as_ref() != Some(me) {
                 return Err(Failed::Moving("the membership ended".into()));
             }
-            again_while_retriable(|| transactions.send_offsets_to_transaction(&offsets, &group, DELIVERED_WITHIN))
+            send_offsets(&producer, offsets, group)
         })();
         let ended = match prepared {
             // It has begun to end: from here on it must be known.
@@ -268,25 +270,47 @@ impl Stepper {
     }
 
     /// The producer of this life, made if there is none: whatever an earlier one of the same id had begun has ended then.
-    fn producer(&mut self, me: &MemberId) -> Result<&Producer, String> {
+    fn producer(&mut self, me: &MemberId) -> Result<Arc<Producer>, String> {
         let known = self.producer.take().filter(|(whose, producer)| whose == me && producer.broken().is_none());
         let producer = if let Some((_, producer)) = known {
             producer
         } else {
             let config = self.membership.options().transactional(&self.membership.transactional_id(me));
             let made = Producer::new(&config, self.membership.topics(), &self.membership.options().heard());
-            let producer = made.map_err(|error| plain(&error))?;
+            let producer = Arc::new(made.map_err(|error| plain(&error))?);
             let began = producer.transactions().init_transactions(2 * ANSWERED_WITHIN);
             began.map_err(|error| format!("could not begin transactions: {}", plain(&error)))?;
             producer
         };
-        Ok(&self.producer.insert((me.clone(), producer)).1)
+        self.producer = Some((me.clone(), producer.clone()));
+        Ok(producer)
     }
 }
 
 /// The epoch in the title; 0 where none can be read.
 fn epoch(committed: &Committed) -> Epoch {
     Title::split(&committed.metadata).map_or(0, |(title, _)| title.epoch)
+}
+
+/// Puts the offsets into the transaction. librdkafka 2.12 may forget the timeout and wait for ever where the coordinator of the
+/// group has left the cluster: so the call has a thread of its own, which is then left to itself.
+fn send_offsets(
+    producer: &Arc<Producer>,
+    offsets: TopicPartitionList,
+    group: ConsumerGroupMetadata,
+) -> Result<(), Failed> {
+    let (say, said) = jobs::channel();
+    let producer = producer.clone();
+    let call = move || {
+        let transactions = producer.transactions();
+        let sent =
+            again_while_retriable(|| transactions.send_offsets_to_transaction(&offsets, &group, DELIVERED_WITHIN));
+        let _ = say.send(sent);
+    };
+    let thread = std::thread::Builder::new().name("offsets".into()).spawn(call);
+    thread.map_err(|error| Failed::Later(format!("there is no thread to be had: {error}")))?;
+    said.recv_timeout(OFFSETS_WITHIN)
+        .unwrap_or_else(|_| Err(Failed::Broken("its offsets are on their way for too long".into())))
 }
 
 /// Calls again for as long as librdkafka says that the same call may work (KIP-1050: "retriable").
