@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 LIFETIME_S = 120
 
@@ -166,7 +167,7 @@ def bars(args) -> None:
 
 def told(args) -> None:
     """Says what a file is told to say, line by line, until that is "end"."""
-    with open(args.input, encoding="utf-8") as lines:
+    with Path(args.input).open(encoding="utf-8") as lines:
         line = ""
         while line != "end\n":
             line = lines.readline()
