@@ -26,8 +26,8 @@ fi
 say 0.8 "keeping the newest $keep"
 cp "$dump" "$BACKUP_DIR/.$name.part"
 mv "$BACKUP_DIR/.$name.part" "$BACKUP_DIR/$name"
-# Names sort by time, and hold no spaces.
-for old in $(cd "$BACKUP_DIR" && ls -r | grep "^$database-" | tail -n +$((keep + 1))); do
+# Names sort by time, to the second, and hold no spaces. This dump stays, whatever else came in that second.
+for old in $(cd "$BACKUP_DIR" && ls -r | grep "^$database-" | grep -vxF "$name" | tail -n "+$keep"); do
     rm -- "$BACKUP_DIR/$old"
 done
 printf '{"baton": {"progress": 1, "status": "done", "result": {"file": "%s", "bytes": %s}}}\n' "$name" "$(wc -c <"$BACKUP_DIR/$name" | tr -d ' ')"
