@@ -123,31 +123,27 @@ async fn poll(client: Arc<Client>, broker: Broker, positions: Positions, sender:
             () = changed => continue,
             answer = client.ask(broker, request, FETCHED_WITHIN) => answer,
         };
-        match answer {
-            Some(Response::Fetched(records, ends)) => {
-                for (_, partition, end) in &ends {
-                    positions.advance(*partition, asked.get(partition), *end);
-                }
-                if sender.send(Ok(Fetched { asked, skipped: None, records, ends })).await.is_err() {
-                    return;
-                }
-            }
+        let fetched = match answer {
+            Some(Response::Fetched(records, ends)) => Fetched { asked, skipped: None, records, ends },
             Some(Response::OutOfRange(topic, partition, start)) => {
-                positions.advance(partition, asked.get(&partition), start);
                 let ends = vec![(topic, partition, start)];
-                let skipped = Fetched { asked, skipped: Some(partition), records: Vec::new(), ends };
-                if sender.send(Ok(skipped)).await.is_err() {
-                    return;
-                }
+                Fetched { asked, skipped: Some(partition), records: Vec::new(), ends }
             }
-            Some(Response::Done) => {}
+            Some(Response::Done) => continue,
             _ => {
                 sleep(RETRY_AFTER).await;
                 if !client.refresh().await {
                     // One that nobody takes is enough.
                     let _ = sender.try_send(Err(LogError::Unavailable("no broker answers".into())));
                 }
+                continue;
             }
+        };
+        // Once it has moved on, another leader's poller reads what comes next: that must not be given before this.
+        let Ok(room) = sender.reserve().await else { return };
+        for (_, partition, end) in &fetched.ends {
+            positions.advance(*partition, fetched.asked.get(partition), *end);
         }
+        room.send(Ok(fetched));
     }
 }
