@@ -1,5 +1,6 @@
 //! From what an agent writes to what is said of it: secrets are taken out, lines are cut, a line that is not over is shown as it
-//! stands after a pause, and what goes beyond the task's budget is left out, visibly. The table `output` of a task type.
+//! stands after a pause, and what goes beyond the task's budget is left out, visibly, or ends the attempt. The table `output` of a
+//! task type.
 
 use crate::lines::{Line, Splitter};
 use crate::quantity::{Size, Time};
@@ -31,11 +32,38 @@ pub struct OutputSettings {
     /// How much text is kept of an attempt; beyond, one line a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_size: Option<Size>,
+    /// What becomes of an attempt that writes more than that.
+    #[serde(skip_serializing_if = "Beyond::is_default")]
+    pub beyond: Beyond,
+}
+
+/// What becomes of an attempt that writes more than it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Beyond {
+    /// It goes on, and lines are left out.
+    #[default]
+    Sample,
+    /// It is ended, and has failed.
+    Fail,
+}
+
+impl Beyond {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for OutputSettings {
     fn default() -> Self {
-        Self { redact: true, reports: true, flush_after: Time(FLUSH_AFTER), max_rate: None, max_size: None }
+        Self {
+            redact: true,
+            reports: true,
+            flush_after: Time(FLUSH_AFTER),
+            max_rate: None,
+            max_size: None,
+            beyond: Beyond::Sample,
+        }
     }
 }
 
@@ -52,6 +80,9 @@ impl OutputSettings {
         }
         if self.max_rate == Some(0) {
             return Err(format!("{path}.max_rate: must be at least 1 line a second"));
+        }
+        if self.beyond == Beyond::Fail && self.max_rate.is_none() && self.max_size.is_none() {
+            return Err(format!("{path}.beyond: there is neither a max_rate nor a max_size to go beyond"));
         }
         Ok(())
     }
@@ -148,12 +179,16 @@ impl Line<'_> {
 #[derive(Debug)]
 pub struct Budget {
     max_rate: Option<u32>,
-    max_size: Option<u64>,
+    max_size: Option<Size>,
     size: u64,
     /// Lines that may be said at once, as of `filled_at`.
     lines: f64,
     filled_at: Option<Instant>,
     left_out: u64,
+    /// Whether more than that ends the attempt.
+    fails: bool,
+    /// More came than may be said.
+    exceeded: bool,
 }
 
 /// What becomes of a line.
@@ -171,26 +206,45 @@ pub enum Verdict {
 impl Budget {
     /// As the type has it.
     pub fn new(settings: &OutputSettings) -> Self {
-        let OutputSettings { max_rate, max_size, .. } = *settings;
+        let OutputSettings { max_rate, max_size, beyond, .. } = *settings;
         let lines = max_rate.map_or(f64::INFINITY, f64::from);
-        Self { max_rate, max_size: max_size.map(|size| size.0), size: 0, lines, filled_at: None, left_out: 0 }
+        let fails = beyond == Beyond::Fail;
+        Self { max_rate, max_size, size: 0, lines, filled_at: None, left_out: 0, fails, exceeded: false }
     }
 
     /// Whether a line of so many bytes is said.
     pub fn judge(&mut self, bytes: usize, now: Instant) -> Verdict {
         let Some(rate) = self.rate() else {
-            self.size += bytes as u64;
+            self.add(bytes);
             return Verdict::Said { left_out: 0 };
         };
         let since = self.filled_at.replace(now).map_or(Duration::ZERO, |at| now.since(at));
         self.lines = (self.lines + since.as_secs_f64() * rate).min(rate.max(1.0));
         if self.lines < 1.0 {
             self.left_out += 1;
+            self.exceeded = true;
             return Verdict::LeftOut;
         }
         self.lines -= 1.0;
-        self.size += bytes as u64;
+        self.add(bytes);
         Verdict::Said { left_out: self.left_out() }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.size += bytes as u64;
+        self.exceeded |= self.max_size.is_some_and(|most| self.size > most.0);
+    }
+
+    /// Why the attempt is to be ended, if it is.
+    pub fn failure(&self) -> Option<String> {
+        if !self.fails || !self.exceeded {
+            return None;
+        }
+        let most = match (self.max_size.filter(|most| self.size > most.0), self.max_rate) {
+            (Some(size), _) => size.to_string(),
+            (None, rate) => format!("{} lines a second", rate.unwrap_or_default()),
+        };
+        Some(format!("wrote more than {most}"))
     }
 
     /// How many lines were left out since the last that was said.
@@ -200,7 +254,7 @@ impl Budget {
 
     /// How many lines a second may be said.
     fn rate(&self) -> Option<f64> {
-        if self.max_size.is_some_and(|most| self.size >= most) {
+        if self.max_size.is_some_and(|most| self.size >= most.0) {
             return Some(SAMPLES_A_SECOND);
         }
         self.max_rate.map(f64::from)
@@ -313,5 +367,24 @@ mod tests {
         let judged: Vec<_> = [0, 0, 10, 20, 1020, 2100].map(|millis| small.judge(6, at(millis))).into();
         assert_eq!(judged, [said(0), said(0), said(0), Verdict::LeftOut, said(1), said(0)]);
         assert_eq!(slow.left_out(), 0);
+        assert_eq!([free, slow, small].map(|budget| budget.failure()), [const { None }; 3], "no type says so");
+    }
+
+    #[test]
+    fn a_budget_that_ends_an_attempt_says_what_was_too_much() {
+        let settings = OutputSettings {
+            max_rate: Some(2),
+            max_size: Some(Size(10)),
+            beyond: Beyond::Fail,
+            ..OutputSettings::default()
+        };
+        let mut big = Budget::new(&settings);
+        big.judge(10, at(0));
+        assert_eq!(big.failure(), None, "as much as it may");
+        big.judge(1, at(1000));
+        assert_eq!(big.failure().as_deref(), Some("wrote more than 10B"));
+        let mut fast = Budget::new(&settings);
+        (0..3).for_each(|_| _ = fast.judge(1, at(0)));
+        assert_eq!(fast.failure().as_deref(), Some("wrote more than 2 lines a second"));
     }
 }

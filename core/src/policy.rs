@@ -125,6 +125,8 @@ pub enum Cause {
     SilenceTimeout,
     /// All attempts together cost more than they may.
     CostLimit,
+    /// The process wrote more than it may.
+    OutputLimit,
     /// All attempts together took too long.
     TotalTimeout,
     /// The project's config was not to be had, or of no use.
@@ -144,10 +146,11 @@ pub enum Cause {
 
 impl Cause {
     /// Those that a type may hold to be worth another attempt, beside exit codes and signals.
-    const NAMED: [(&'static str, Self); 5] = [
+    const NAMED: [(&'static str, Self); 6] = [
         ("out-of-memory", Self::OutOfMemory),
         ("run-timeout", Self::RunTimeout),
         ("silence-timeout", Self::SilenceTimeout),
+        ("output-limit", Self::OutputLimit),
         ("config", Self::Config),
         ("spawn", Self::Spawn),
     ];

@@ -196,7 +196,7 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Told {
     HandBack,
-    /// It took longer, or cost more, than it may.
+    /// It took longer, cost more, or wrote more than it may.
     Exceeded(Cause),
     Stop,
     Abandon,
@@ -382,8 +382,8 @@ impl Run {
                     *silent_at = self.spec.policy.silence.map(|silence| now.mono + silence);
                 }
                 self.output.take(stream, bytes, now);
-                if self.is_beyond_budget() {
-                    self.signal(Told::Exceeded(Cause::CostLimit), false, now);
+                if let Some(cause) = self.exceeded() {
+                    self.signal(Told::Exceeded(cause), false, now);
                 }
             }
             State::Stopping { told, .. } if *told != Told::Abandon => self.output.take(stream, bytes, now),
@@ -401,10 +401,10 @@ impl Run {
         if told != Some(Told::Abandon) {
             self.output.finish(now);
         }
+        // As it would have been had its last line come a moment earlier.
+        let told = told.or_else(|| self.exceeded().map(Told::Exceeded));
         match (told, exit) {
             (Some(told), exit) => self.over_by(told, exit, now),
-            // As it would have been had its last line come a moment earlier.
-            (None, exit) if self.is_beyond_budget() => self.over_by(Told::Exceeded(Cause::CostLimit), exit, now),
             (None, None) => {
                 hit(Mark::ProcessLost);
                 self.state = State::Flushing { ending: Ending::Lost(self.output.listener.report().spent()) };
@@ -413,10 +413,13 @@ impl Run {
         }
     }
 
-    /// Whether all attempts cost more than the task may, as the agent tells it.
-    fn is_beyond_budget(&self) -> bool {
+    /// Whether all attempts cost more than the task may, as the agent tells it, or this one wrote more.
+    fn exceeded(&self) -> Option<Cause> {
         let cost = self.output.listener.report().cost_usd;
-        cost.is_some_and(|cost| self.spec.policy.is_beyond_budget(cost))
+        if cost.is_some_and(|cost| self.spec.policy.is_beyond_budget(cost)) {
+            return Some(Cause::CostLimit);
+        }
+        self.output.budget.failure().map(|_| Cause::OutputLimit)
     }
 
     /// The process ended, and not by Baton's doing: what that means, its type says.
@@ -548,12 +551,15 @@ impl Run {
                 let cause = if force { Cause::ForceStop } else { Cause::Stop };
                 self.over(Kind::Stopped, None, exit, cause, now);
             }
-            Told::Exceeded(Cause::CostLimit) => {
-                let cost = self.output.listener.report().cost_usd.unwrap_or_default();
-                self.fail(Cause::CostLimit, self.spec.policy.beyond_budget(cost), exit, now);
-            }
             Told::Exceeded(cause) => {
-                let reason = self.spec.policy.timed_out(cause);
+                let reason = match cause {
+                    Cause::CostLimit => {
+                        let cost = self.output.listener.report().cost_usd.unwrap_or_default();
+                        self.spec.policy.beyond_budget(cost)
+                    }
+                    Cause::OutputLimit => self.output.budget.failure().unwrap_or_default(),
+                    _ => self.spec.policy.timed_out(cause),
+                };
                 self.fail(cause, reason, exit, now);
             }
             Told::HandBack => {

@@ -4,7 +4,7 @@
 use baton_core::agent_report::{Cost, Spent};
 use baton_core::launch::Launch;
 use baton_core::limits::Limits;
-use baton_core::output::OutputSettings;
+use baton_core::output::{Beyond, OutputSettings};
 use baton_core::patterns::Patterns;
 use baton_core::policy::Policy;
 use baton_core::process::{Exit, ExitStatus, Stream, Usage};
@@ -257,6 +257,18 @@ fn what_goes_beyond_a_budget_is_left_out_and_counted() {
         &(ALIVE.to_owned()
             + "6ms out 1\\n2\\n3\\n4\\n\n7ms appended\n1s out 5\\n6\\n7\\n8\\n\n1100ms appended\n1200ms exit 1\n1300ms appended"),
     );
+}
+
+#[test]
+fn what_goes_beyond_a_budget_ends_the_attempt_where_its_type_says_so() {
+    let output = OutputSettings { max_rate: Some(2), beyond: Beyond::Fail, ..OutputSettings::default() };
+    let spec = RunSpec { output, ..spec() };
+    for (name, story) in [
+        ("written_too_much", "6ms out 1\\n2\\n3\\n\n7ms appended\n8ms out 4\\n\n9ms exit 0\n10ms appended"),
+        ("written_too_much_at_the_end", "6ms out 1\\n2\\n3\n7ms exit 0\n8ms appended\n9ms appended"),
+    ] {
+        check_of(name, spec.clone(), &(ALIVE.to_owned() + story));
+    }
 }
 
 #[test]
