@@ -390,11 +390,14 @@ impl Agents for SimAgents {
 
     async fn spawn(&self, spawn: Spawn) -> Result<SimProcess, String> {
         let term = self.machine.state().term;
+        let lost = || Ok(SimProcess::lost(self.life.clone()));
+        if !self.machine.may_begin(term) {
+            return lost();
+        }
         let files = Files::make(&self.machine, &spawn, self.life.clone());
-        let may_begin = self.machine.may_begin(term);
         sleep(self.machine.0.spawning).await;
-        if !may_begin || !self.machine.may_begin(term) {
-            return Ok(SimProcess::lost(self.life.clone()));
+        if !self.machine.may_begin(term) {
+            return lost();
         }
         let acts = (self.machine.0.script)(&spawn)?;
         Ok(self.machine.spawn(files, acts, self.life.clone()))

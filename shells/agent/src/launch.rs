@@ -13,15 +13,37 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How much CPU time a process has that was told that its time is over, in seconds.
 const TIDIES_UP_FOR: u64 = 5;
 
-/// Has the keeper begin a run, in this term. Blocks: it writes files, and the keeper may be busy. The error is a sentence for the
-/// task's owner.
-pub fn launch(link: &Link, runs_dir: &Path, mut spawn: Spawn, term: u64) -> Result<Launched, String> {
-    let unmade = |error: io::Error| format!("could not make what a process is started with: {error}");
+/// Has the keeper begin a run, in this term; once that has ended the run is lost. Blocks: it writes files, and the keeper may be
+/// busy. The error is a sentence for the task's owner.
+pub fn launch(link: &Link, runs_dir: &Path, spawn: Spawn, term: u64) -> Result<Launched, String> {
+    let dir = PrivateDir::place(runs_dir, &spawn);
+    // A worker that was frozen must not make files of what goes on elsewhere by now.
+    if link.lasts(term) {
+        match begin(link, runs_dir, spawn, term) {
+            // The keeper has taken them away.
+            Err(_) if !link.lasts(term) => {}
+            begun => return begun,
+        }
+    }
+    lost(dir).map_err(unmade)
+}
+
+/// What is at hand of a run that never begins: everything of it has an end.
+fn lost(dir: PathBuf) -> io::Result<Launched> {
+    let ((channel, _), (output, _)) = (Channel::pair()?, pipes()?);
+    Ok(Launched { channel, output, dir })
+}
+
+fn unmade(error: io::Error) -> String {
+    format!("could not make what a process is started with: {error}")
+}
+
+fn begin(link: &Link, runs_dir: &Path, mut spawn: Spawn, term: u64) -> Result<Launched, String> {
     let account = spawn.launch.user.as_deref().map(Account::find).transpose()?.flatten();
     let dir = PrivateDir::make(runs_dir, &spawn)?;
     let (limits, bounds) = apart(&spawn.limits, &link.means().cgroups);

@@ -44,9 +44,14 @@ pub struct PrivateDir {
 }
 
 impl PrivateDir {
+    /// Where it would be.
+    pub fn place(runs_dir: &Path, spawn: &Spawn) -> PathBuf {
+        runs_dir.join(format!("{}.{}", spawn.task_id, spawn.attempt))
+    }
+
     /// Makes it (0700), and in it the files of the project's config and of arguments (0600).
     pub fn make(runs_dir: &Path, spawn: &Spawn) -> Result<Self, String> {
-        let dir = Self { path: runs_dir.join(format!("{}.{}", spawn.task_id, spawn.attempt)), ours: true };
+        let dir = Self { path: Self::place(runs_dir, spawn), ours: true };
         dir.fill(spawn)
             .map_err(|error| format!("could not write the attempt's files in {}: {error}", dir.path.display()))?;
         Ok(dir)

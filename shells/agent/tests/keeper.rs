@@ -6,106 +6,14 @@ mod site;
 use baton_agent::{Isolation, Keeping, Subprocesses};
 use baton_core::process::{ExitStatus, Signal, Spawn};
 use baton_runtime::ports::{Agents as _, Process as _};
-use site::{FIXTURE, PATIENCE, Site, each, hear, hear_all, living, misbehave, options, spawn, until, until_ready};
+use site::worker::{Worker, guardians, is_empty, keepers, kept_by, signal};
+use site::{PATIENCE, Site, each, hear, hear_all, living, options, spawn, until, until_ready};
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-/// A worker in a process of its own.
-struct Worker {
-    dir: TempDir,
-    child: Child,
-    said: Receiver<String>,
-}
-
-impl Worker {
-    fn start(isolation: Isolation) -> Self {
-        let dir = TempDir::new().unwrap();
-        let kind = format!("{isolation:?}").to_lowercase();
-        let mut child = Command::new(FIXTURE)
-            .args(["worker", &kind])
-            .env("RUNS_DIR", dir.path().join("runs"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let (say, said) = channel();
-        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| say.send(line)));
-        Self { dir, child, said }
-    }
-
-    fn tell(&mut self, what: &str) {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{what}").unwrap();
-    }
-
-    fn hold(&mut self, millis: u64) {
-        self.tell(&format!("hold {millis}"));
-        let held = self.said.recv_timeout(PATIENCE).unwrap();
-        assert!(held.starts_with("held "), "{held}");
-    }
-
-    /// The processes of this run are found by their command lines, which name the directory.
-    fn spawn(&mut self, mode: &str) {
-        let command = misbehave(&format!("{mode} --text {}/mark", self.dir.path().display()));
-        self.tell(&format!("spawn {command}"));
-    }
-
-    fn hear(&self, expected: &str) {
-        assert_eq!(self.said.recv_timeout(PATIENCE).as_deref(), Ok(expected));
-    }
-
-    fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
-    }
-
-    async fn until_nothing_left(&self) {
-        let runs = self.dir.path().join("runs");
-        let dir = self.dir.path();
-        until("nothing left", || living(dir).is_empty() && is_empty(&runs) && keepers(dir).is_empty()).await;
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn is_empty(dir: &Path) -> bool {
-    fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
-}
-
-fn signal(pid: u32, name: &str) {
-    assert!(Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap().success());
-}
 
 /// Whether it sleeps, and nothing that was said to it is unread.
 fn waits_for_more(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|call| call.contains("poll"))
-}
-
-/// The keeper of the runs in this directory, and the guardians, by whether their name is that of a guardian.
-fn kept_by(dir: &Path) -> Vec<(u32, bool)> {
-    let mark = format!("BATON_KEEPER={}", dir.display());
-    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-    let ours =
-        |pid: &u32| fs::read(format!("/proc/{pid}/environ")).is_ok_and(|e| String::from_utf8_lossy(&e).contains(&mark));
-    let is_guardian = |pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c == "baton-guardian\n");
-    pids.filter(ours).map(|pid| (pid, is_guardian(pid))).collect()
-}
-
-fn keepers(dir: &Path) -> Vec<u32> {
-    kept_by(dir).into_iter().filter(|(_, is_guardian)| !is_guardian).map(|(pid, _)| pid).collect()
-}
-
-fn guardians(dir: &Path) -> Vec<u32> {
-    kept_by(dir).into_iter().filter(|(_, is_guardian)| *is_guardian).map(|(pid, _)| pid).collect()
 }
 
 /// Everything that a process may leave, and that stays until it is ended.
@@ -196,11 +104,13 @@ async fn a_frozen_worker_loses_its_processes_before_its_claims_end() {
             worker.spawn(mode);
             worker.hear(&format!("started {number}"));
         }
+        // As it would be had it been frozen before it asked for the run.
+        let (dir, runs) = (worker.dir.path().to_owned(), worker.dir.path().join("runs"));
+        fs::create_dir(runs.join("99.1")).unwrap();
         let asked = Instant::now();
         worker.hold(3000);
         worker.signal("STOP");
-        let dir = worker.dir.path();
-        until("nothing living", || living(dir).is_empty()).await;
+        until("nothing living", || living(&dir).is_empty() && is_empty(&runs)).await;
         assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
 
         // What it begins before it hears of its loss must not live, nor may what it knows of.

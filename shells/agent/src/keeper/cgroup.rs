@@ -19,6 +19,9 @@ pub const PIDS: &str = "pids";
 const OWN: &str = "worker";
 /// What the cgroup of a run begins with; the rest is the name of its directory.
 const RUN: &str = "run-";
+/// What the cgroup begins with that each keeper has there for as long as it lives, empty: nobody can remove the place meanwhile. The
+/// rest is its number.
+const KEEPER: &str = "keeper-";
 /// How long a cgroup may stay busy once everything in it was reaped.
 const REMOVE_WITHIN: Duration = Duration::from_millis(100);
 
@@ -26,6 +29,8 @@ const REMOVE_WITHIN: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Cgroups {
     home: PathBuf,
+    /// This keeper's own.
+    held: PathBuf,
     controllers: Vec<String>,
 }
 
@@ -56,16 +61,19 @@ impl Cgroups {
         let base = own_cgroup()?;
         let home = home_in(&base, runs_dir)?;
         let cant = |what: &str, error: &io::Error| format!("{what} {}: {error}", home.display());
-        fs::create_dir_all(&home).map_err(|error| cant("can't make", &error))?;
+        let held = home.join(format!("{KEEPER}{}", getpid().as_raw_nonzero()));
+        // Once more, as an earlier keeper may have removed the place just before this one had its own there.
+        let made = fs::create_dir_all(&held).or_else(|_| fs::create_dir_all(&held));
+        made.map_err(|error| cant("can't make", &error))?;
         let controllers = delegate(&base, &home, &[MEMORY, PIDS]);
-        let cgroups = Self { home: home.clone(), controllers };
+        let cgroups = Self { home: home.clone(), held, controllers };
         let trial = cgroups.of("trial");
         let tried = trial.make(Bounds::default()).and_then(|()| try_out(&trial));
         trial.remove();
         match tried {
             Ok(()) => Ok(cgroups),
             Err(error) => {
-                let _ = fs::remove_dir(&home);
+                cgroups.remove();
                 Err(cant("can't use", &error))
             }
         }
@@ -84,6 +92,7 @@ impl Cgroups {
 
     /// Removes what can be removed of the place for them all.
     pub fn remove(&self) {
+        let _ = fs::remove_dir(&self.held);
         let _ = fs::remove_dir(&self.home);
     }
 }
@@ -138,10 +147,14 @@ impl Cgroup {
 pub fn end_all(runs_dir: &Path) {
     let Ok(home) = own_cgroup().and_then(|base| home_in(&base, runs_dir)) else { return };
     for entry in fs::read_dir(&home).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(RUN) {
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(RUN) {
             let cgroup = Cgroup(entry.path());
             cgroup.kill();
             cgroup.remove();
+        } else if name.to_string_lossy().starts_with(KEEPER) {
+            // Of one that was killed.
+            let _ = fs::remove_dir(entry.path());
         }
     }
 }

@@ -87,6 +87,13 @@ impl Link {
         state.term
     }
 
+    /// Whether this term still lasts, as far as was heard.
+    pub fn lasts(&self, term: u64) -> bool {
+        let mut state = self.state();
+        state.listen();
+        state.latest == term
+    }
+
     /// Has a run begun, if the term still lasts: see [`ToKeeper::Run`]. Blocks while the keeper has no room for it.
     pub fn run(&self, term: u64, dir: OsString, descriptors: &[BorrowedFd<'_>]) -> Result<(), Unkept> {
         let message = ToKeeper::Run { term, dir };
@@ -174,8 +181,8 @@ impl State {
 }
 
 fn beginning(start: &Start, term: u64) -> ToKeeper {
-    let cgroups = start.cgroups.then(|| start.runs_dir.clone().into());
-    ToKeeper::Begin { term, namespaces: start.namespaces, cgroups }
+    let Start { namespaces, cgroups, runs_dir, .. } = start;
+    ToKeeper::Begin { term, namespaces: *namespaces, cgroups: *cgroups, runs_dir: runs_dir.into() }
 }
 
 fn begin(start: &Start, term: u64) -> Result<(Running, Means), Unkept> {

@@ -34,7 +34,7 @@ use rustix::time::{
     timerfd_settime,
 };
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -62,6 +62,7 @@ fn now() -> Moment {
 
 struct Keeper {
     worker: Channel,
+    runs_dir: PathBuf,
     namespaces: Option<Namespaces>,
     cgroups: Option<Groups>,
     lease: Lease,
@@ -106,13 +107,14 @@ impl Keeper {
         rustix::stdio::dup2_stdin(&nothing)?;
         let children = kernel::signals_of_children()?;
         let Some((first, _)) = worker.receive(Wait::Yes)? else { return Ok(None) };
-        let ToKeeper::Begin { term, namespaces, cgroups } = first else {
+        let ToKeeper::Begin { term, namespaces, cgroups, runs_dir } = first else {
             return Err(io::Error::other("its worker began with something else than the beginning"));
         };
-        let found = if namespaces { Namespaces::find() } else { Err("they are switched off".into()) };
+        let runs_dir = PathBuf::from(runs_dir);
+        let off = "they are switched off".to_owned();
+        let found = if namespaces { Namespaces::find() } else { Err(off.clone()) };
         let namespaces = found.as_ref().ok().copied();
-        let off = || Err("they are switched off".to_owned());
-        let cgroups = cgroups.map_or_else(off, |runs_dir| Groups::find(Path::new(&runs_dir)));
+        let cgroups = if cgroups { Groups::find(&runs_dir) } else { Err(off) };
         let means = means(found, &cgroups);
         let cgroups = cgroups.ok();
         if worker.send(&FromKeeper::Ready { means }, &[], Wait::Yes).is_err() {
@@ -121,6 +123,7 @@ impl Keeper {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let keeper = Self {
             worker,
+            runs_dir,
             namespaces,
             cgroups,
             lease: Lease::new(term),
@@ -229,16 +232,15 @@ impl Keeper {
 
     /// Ends everything of the term that has just ended.
     fn lapsed(&mut self) -> io::Result<()> {
-        // A worker that does not listen is frozen, or gone.
-        let _ = self.worker.send(
-            &FromKeeper::Lapsed { term: self.lease.term(), renewed: self.lease.end_at().is_some() },
-            &[],
-            Wait::No,
-        );
-        self.let_go()
+        self.let_go()?;
+        // Only now, as the worker makes directories for the next term once it has heard of it. One that does not listen is
+        // frozen, or gone.
+        let lapsed = FromKeeper::Lapsed { term: self.lease.term(), renewed: self.lease.end_at().is_some() };
+        let _ = self.worker.send(&lapsed, &[], Wait::No);
+        Ok(())
     }
 
-    /// All guardians end what they guard, and themselves.
+    /// All guardians end what they guard, and themselves; what nobody guards is removed.
     fn let_go(&mut self) -> io::Result<()> {
         self.leash = Leash::new()?;
         for guardian in self.guardians.keys() {
@@ -246,7 +248,18 @@ impl Keeper {
             let _ = kill_process(*guardian, Signal::CONT);
         }
         self.kill_at = self.kill_at.or_else(|| Some(now() + GUARDIANS_HAVE));
+        self.remove_unguarded();
         Ok(())
+    }
+
+    /// Removes the directories of runs that have no guardian: their worker was frozen, or killed, before it asked for one.
+    fn remove_unguarded(&self) {
+        let guarded: HashSet<&Path> = self.guardians.values().map(|guarded| guarded.dir.as_path()).collect();
+        for entry in fs::read_dir(&self.runs_dir).into_iter().flatten().flatten() {
+            if !guarded.contains(entry.path().as_path()) {
+                remove(&entry.path());
+            }
+        }
     }
 
     fn is_old(&self, guarded: &Guarded) -> bool {

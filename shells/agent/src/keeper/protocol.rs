@@ -33,8 +33,10 @@ pub enum ToKeeper {
         term: u64,
         /// Whether runs may have namespaces of their own.
         namespaces: bool,
-        /// Whether runs may have cgroups of their own, and what the directory of the runs is.
-        cgroups: Option<OsString>,
+        /// Whether runs may have cgroups of their own.
+        cgroups: bool,
+        /// Where the runs have their directories.
+        runs_dir: OsString,
     },
     /// The processes may live until `end_at`, and must be gone by `gone_by`.
     Hold {

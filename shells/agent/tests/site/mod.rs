@@ -2,6 +2,8 @@
 //! tried, as far as this system has them.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod worker;
+
 use baton_agent::{Isolation, Options, Subprocess, Subprocesses, Unopened};
 use baton_core::launch::Launch;
 use baton_core::limits::Limits;

@@ -1,5 +1,7 @@
-//! For this crate's tests, as its first word says: a keeper, or a worker that may be killed or frozen. The `baton` binary is
-//! its own keeper.
+//! For this crate's tests, as its first word says: a keeper, or a worker that may be killed or frozen, or one that kills them at
+//! a step of theirs. The `baton` binary is its own keeper.
+
+mod stalker;
 
 use baton_agent::{Isolation, Options, Subprocess, Subprocesses};
 use baton_core::launch::Launch;
@@ -15,10 +17,20 @@ use tokio::time::Instant;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.as_slice() {
-        [word] if word == "keeper" => baton_agent::keeper(),
-        [word, isolation] if word == "worker" => work(isolation),
+        [word] if word == "keeper" => {
+            stalker::may_stalk_me();
+            baton_agent::keeper()
+        }
+        [word, isolation] if word == "worker" => {
+            stalker::may_stalk_me();
+            work(isolation)
+        }
+        [word, process, victim, step] if word == "stalk" => stalker::stalk(process, victim, step),
         _ => {
-            eprintln!("say `keeper`, or `worker namespace|cgroup|process` with RUNS_DIR in the environment");
+            eprintln!(
+                "say `keeper`, or `worker namespace|cgroup|process` with RUNS_DIR in the environment, or `stalk PID \
+                 itself|child STEP`"
+            );
             ExitCode::from(2)
         }
     }
