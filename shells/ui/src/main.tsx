@@ -2,7 +2,7 @@
 
 import { render } from "preact";
 import { readSettings, writeSettings } from "./shell/settings";
-import "./style.css";
+import "./style/index.css";
 import { Page } from "./view/page";
 
 writeSettings(readSettings());
