@@ -44,6 +44,7 @@ fn play_here(plan: &Plan, mutant: Option<Mutant>) -> Outcome {
         reaction: plan.spawning + Duration::from_millis(100),
         burial: plan.dying + Duration::from_millis(200),
         skew: plan.skew() + Duration::from_secs(1),
+        loses: plan.loss > 0.0,
         heals_all: true,
         ..OracleConfig::default()
     });

@@ -5,8 +5,9 @@ mod site;
 
 use baton_core::process::{ExitStatus, Signal, Spawn};
 use baton_runtime::ports::{Agents as _, Process as _};
-use site::{PATIENCE, Site, WELL, hear, spawn, until_ready};
+use site::{PATIENCE, Site, WELL, hear, living, spawn, until_ready};
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn output_and_exit_are_heard() {
@@ -155,15 +156,57 @@ async fn a_program_that_is_not_there_is_said_in_words() {
     }
 }
 
+/// What a run may do, and what ends it if it does not end by itself.
+const MISCHIEF: [(&str, Option<Signal>); 20] = [
+    ("lines --lines 50", None),
+    ("exits --code 3", None),
+    ("dies --code 11", None),
+    ("flood", None),
+    ("odd", None),
+    ("long", None),
+    ("mute", None),
+    ("child", None),
+    ("detached", None),
+    ("daemon", None),
+    ("silent", Some(Signal::Terminate)),
+    ("stopped", Some(Signal::Terminate)),
+    ("brood", Some(Signal::Terminate)),
+    ("stubborn", Some(Signal::Kill)),
+    ("chatty", Some(Signal::Kill)),
+    ("child --stay", Some(Signal::Kill)),
+    ("detached --stay", Some(Signal::Kill)),
+    ("daemon --stay", Some(Signal::Kill)),
+    ("wiped --stay", Some(Signal::Kill)),
+    ("tree --lines 20", Some(Signal::Kill)),
+];
+const RUNS: u32 = 120;
+const AT_A_TIME: u32 = 6;
+
 #[tokio::test]
-async fn hundreds_of_runs_leave_nothing() {
+async fn hundreds_of_runs_that_misbehave_side_by_side_leave_nothing() {
     for site in Site::each() {
-        for round in 0..200 {
-            let mut process =
-                site.agents.spawn(Spawn { argv: vec!["echo".into(), round.to_string()], ..spawn("") }).await.unwrap();
-            let (heard, exit) = hear(&mut process).await;
-            assert_eq!((heard.out, exit.status), (format!("{round}\n"), WELL));
+        let mut lanes = JoinSet::new();
+        for lane in 0..AT_A_TIME {
+            let (agents, runs) = (site.agents.clone(), site.runs());
+            lanes.spawn(async move {
+                for run in (lane..RUNS).step_by(AT_A_TIME as usize) {
+                    let (mischief, signal) = MISCHIEF[run as usize % MISCHIEF.len()];
+                    let attempt = 1000 + run;
+                    // Its processes are found by this, even if they wipe their environment.
+                    let dir = runs.join(format!("abc.{attempt}"));
+                    let order = Spawn { attempt, ..spawn(&format!("{mischief} --text {}", dir.display())) };
+                    let mut process = agents.spawn(order).await.unwrap();
+                    if let Some(signal) = signal {
+                        until_ready(&mut process).await;
+                        process.signal(signal);
+                    }
+                    hear(&mut process).await;
+                    let left = living(&dir);
+                    assert!(left.is_empty() && !dir.exists(), "{mischief}: {left:?}, {}", dir.exists());
+                }
+            });
         }
+        lanes.join_all().await;
         site.assert_nothing_left();
     }
 }

@@ -93,6 +93,8 @@ pub struct OracleConfig {
     pub reaction: Duration,
     /// How long a machine that stood still may take to end what was passed by.
     pub burial: Duration,
+    /// Whether messages get lost even where nothing is wrong.
+    pub loses: bool,
     /// Whether [`Event::Healed`] heals every node. Some rules are for a cluster where nothing is wrong anywhere.
     pub heals_all: bool,
 }
@@ -107,6 +109,7 @@ impl Default for OracleConfig {
             skew: Duration::from_secs(1),
             reaction: Duration::from_millis(100),
             burial: Duration::from_secs(1),
+            loses: false,
             heals_all: false,
         }
     }

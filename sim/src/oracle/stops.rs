@@ -16,8 +16,8 @@ use std::time::Duration;
 
 /// How long a worker may take from what it has heard, or claimed, to a process that it had asked for before that.
 const BEGUN_WITHIN: Duration = Duration::from_millis(100);
-/// How long a decision takes to be durable where nothing is wrong: some of what it sends may be lost, and is sent again.
-const COMMITTED_WITHIN: Duration = Duration::from_secs(4);
+/// How long a decision takes to be durable where nothing is wrong. Where messages get lost, one after the other may be.
+const COMMITTED_WITHIN: Duration = Duration::from_secs(2);
 /// How long a process may outlive its grace where nothing is wrong.
 pub(super) const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -171,7 +171,7 @@ impl Oracle {
         let calm = self.calm_for().unwrap_or_default();
         let long_ago = |heard: &Moment| {
             let ago = end.when.at.saturating_sub(heard.at);
-            ago > COMMITTED_WITHIN && ago < calm
+            ago > COMMITTED_WITHIN && ago < calm && !self.config.loses
         };
         match task.heard.get(&worker).filter(|heard| long_ago(heard)) {
             None => Ok(()),
