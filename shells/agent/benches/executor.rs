@@ -22,8 +22,7 @@ const FIXTURE: &str = env!("CARGO_BIN_EXE_baton-agent-fixture");
 const SPAWNS: usize = 300;
 const AT_A_TIME: usize = 8;
 const TREES: usize = 40;
-/// Of each way of keeping runs together: more than a thousand in all.
-const KILLS: usize = 350;
+const KILLS: usize = 1000;
 const TASKS: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -3,11 +3,12 @@
 
 use super::kernel;
 use super::protocol::Cgroups as Found;
-use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, getppid, waitid};
+use rustix::process::{WaitId, WaitIdOptions, getpid, getppid, waitid};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -117,9 +118,9 @@ impl Cgroup {
         Ok(())
     }
 
-    /// What a process writes `0` to, to be in it.
-    pub fn door(&self) -> io::Result<File> {
-        OpenOptions::new().write(true).open(self.0.join("cgroup.procs"))
+    /// The place that a process is made in, to be in it: see [`kernel::clone`].
+    pub fn open(&self) -> io::Result<File> {
+        File::open(&self.0)
     }
 
     /// SIGKILL to everything in it, at one stroke: nothing forks its way out.
@@ -240,7 +241,7 @@ fn words(file: &Path) -> Vec<String> {
     fs::read_to_string(file).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
 }
 
-/// Has a child go in, and kills it there.
+/// Makes a child in it, that ends at once.
 #[allow(unsafe_code)]
 fn try_out(cgroup: &Cgroup) -> io::Result<()> {
     if !cgroup.0.join("cgroup.kill").exists() {
@@ -249,21 +250,12 @@ fn try_out(cgroup: &Cgroup) -> io::Result<()> {
             "this kernel has no cgroup.kill, it is older than 5.14",
         ));
     }
-    let mut door = cgroup.door()?;
+    let place = cgroup.open()?;
     // SAFETY: the keeper has one thread, and the child ends here.
-    match unsafe { kernel::clone(0) }? {
-        Some(child) => {
-            let code = exit_code(child);
-            if code == Some(0) { Ok(()) } else { Err(io::Error::from_raw_os_error(code.unwrap_or(libc::EINVAL))) }
-        }
-        None => {
-            kernel::exit(door.write_all(b"0").map_or_else(|error| error.raw_os_error().unwrap_or(libc::EINVAL), |()| 0))
-        }
+    match unsafe { kernel::clone(0, Some(place.as_fd())) }? {
+        Some(child) => Ok(waitid(WaitId::Pid(child), WaitIdOptions::EXITED).map(drop)?),
+        None => kernel::exit(0),
     }
-}
-
-fn exit_code(child: Pid) -> Option<i32> {
-    waitid(WaitId::Pid(child), WaitIdOptions::EXITED).ok()??.exit_status()
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub fn live(post: Post, namespaces: Option<Namespaces>) -> io::Result<()> {
         return Ok(());
     }
     let in_namespace = namespaces.is_some();
-    let started = door_of(cgroup.as_ref(), order.bounds)
+    let started = place_in(cgroup.as_ref(), order.bounds)
         .and_then(|cgroup| start(&mut order, Around { stdout, stderr, cgroup, in_namespace }));
     let main = match started {
         Ok(main) => main,
@@ -82,11 +82,11 @@ pub fn live(post: Post, namespaces: Option<Namespaces>) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the run's cgroup, and opens its door. The error is a sentence for the task's owner.
-fn door_of(cgroup: Option<&Cgroup>, bounds: Bounds) -> Result<Option<File>, String> {
+/// Makes the run's cgroup, and opens it. The error is a sentence for the task's owner.
+fn place_in(cgroup: Option<&Cgroup>, bounds: Bounds) -> Result<Option<File>, String> {
     let Some(cgroup) = cgroup else { return Ok(None) };
-    let door = cgroup.make(bounds).and_then(|()| cgroup.door());
-    door.map(Some).map_err(|error| format!("could not make the run's cgroup: {error}"))
+    let place = cgroup.make(bounds).and_then(|()| cgroup.open());
+    place.map(Some).map_err(|error| format!("could not make the run's cgroup: {error}"))
 }
 
 fn clear_away(cgroup: Option<&Cgroup>, dir: &Path) {

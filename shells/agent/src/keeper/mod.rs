@@ -216,7 +216,7 @@ impl Keeper {
         let cgroup = self.cgroups.as_ref().map(|cgroups| cgroups.of(&name));
         // SAFETY: the keeper has one thread, and the child ends here.
         #[allow(unsafe_code)]
-        match unsafe { kernel::clone(flags) } {
+        match unsafe { kernel::clone(flags, None) } {
             Ok(Some(guardian)) => {
                 self.guardians.insert(guardian, Guarded { term, dir, cgroup });
             }

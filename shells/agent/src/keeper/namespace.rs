@@ -64,7 +64,7 @@ impl Namespaces {
     fn try_out(self) -> Result<(), String> {
         let said = |what: &str, error: &io::Error| format!("{what}: {error}");
         // SAFETY: the keeper has one thread, and the child ends here.
-        let child = unsafe { kernel::clone(self.flags()) }.map_err(|error| said("they can't be made", &error))?;
+        let child = unsafe { kernel::clone(self.flags(), None) }.map_err(|error| said("they can't be made", &error))?;
         let Some(child) = child else {
             let entered =
                 self.enter().and_then(|()| if getpid().is_init() { Ok(()) } else { Err(io::Error::other("")) });

@@ -54,7 +54,6 @@ pub struct User {
 /// A step that failed. Its number goes through a pipe, as a child before exec can say little else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    Cgroup,
     Terminal,
     Limit(LimitKind),
     Nice,
@@ -95,8 +94,7 @@ impl LimitKind {
 }
 
 impl Step {
-    const OTHERS: [Self; 7] =
-        [Self::Cgroup, Self::Terminal, Self::Nice, Self::User, Self::Files, Self::Directory, Self::Parent];
+    const OTHERS: [Self; 6] = [Self::Terminal, Self::Nice, Self::User, Self::Files, Self::Directory, Self::Parent];
 
     fn all() -> impl Iterator<Item = Self> {
         Self::OTHERS.into_iter().chain(LimitKind::ALL.map(Self::Limit))
@@ -139,7 +137,6 @@ impl Outfit {
     /// A sentence for the task's owner.
     pub fn refusal(&self, step: Step, error: &io::Error) -> String {
         match step {
-            Step::Cgroup => format!("could not put the process into the run's cgroup: {error}"),
             Step::Terminal => format!("could not give the process its terminal: {error}"),
             Step::Limit(kind) => {
                 let name = kind.name();

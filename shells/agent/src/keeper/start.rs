@@ -1,11 +1,13 @@
-//! How a guardian starts the agent: what is looked up before the fork, what the child does before it becomes the agent, and what is
-//! said when that does not work. The child allocates nothing.
+//! How a guardian starts the agent: in which cgroup, what the child does before it becomes the agent, and what is said when that does
+//! not work. It forks itself, as the standard library can't make a process in a cgroup; the rest of it does as usual.
 
 use super::kernel;
 use super::outfit::{Outfit, Step};
 use super::protocol::Order;
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, getpid, getppid, ioctl_tiocsctty, set_parent_process_death_signal, setsid};
+use rustix::process::{
+    Pid, WaitOptions, getpid, getppid, ioctl_tiocsctty, set_parent_process_death_signal, setsid, waitpid,
+};
 use std::fs::File;
 use std::io::{self, PipeWriter, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -17,42 +19,53 @@ use std::sync::Arc;
 pub struct Around {
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
-    /// The door of the run's cgroup, where it has one.
+    /// The run's cgroup, where it has one.
     pub cgroup: Option<File>,
     /// Everything of the run ends with its guardian.
     pub in_namespace: bool,
 }
 
 /// Starts the agent. The error is a sentence for the task's owner.
+#[allow(unsafe_code)]
 pub fn start(order: &mut Order, around: Around) -> Result<Pid, String> {
+    let Around { stdout, stderr, cgroup, in_namespace } = around;
     let (program, arguments) = order.argv.split_first().ok_or("the command line is empty")?;
     let unmade = |error: io::Error| format!("could not make what {program} is started with: {error}");
     let stdin = order.stdin.take().map(|text| fed(&text).map_err(unmade)).transpose()?;
-    let (mut failed, fails) = io::pipe().map_err(unmade)?;
+    let (mut failed, mut fails) = io::pipe().map_err(unmade)?;
     let outfit = Arc::new(std::mem::take(&mut order.outfit));
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(order.env.iter().map(|(name, value)| (name, value)));
-    command.stdin(stdin.map_or_else(Stdio::null, Stdio::from)).stdout(around.stdout).stderr(around.stderr);
+    command.stdin(stdin.map_or_else(Stdio::null, Stdio::from)).stdout(stdout).stderr(stderr);
     if !order.terminal {
         command.process_group(0);
     }
     let child = Child {
         outfit: outfit.clone(),
-        fails,
-        cgroup: around.cgroup,
+        fails: fails.try_clone().map_err(unmade)?,
         terminal: order.terminal,
-        parent: (!around.in_namespace).then(getpid),
+        parent: (!in_namespace).then(getpid),
     };
     before_exec(&mut command, child);
-    let spawned = command.spawn();
-    // With it goes the other end of the pipe.
-    drop(command);
-    let spawned = spawned.map_err(|error| {
-        let mut step = [0];
-        let step = if failed.read(&mut step).is_ok_and(|read| read == 1) { Step::of(step[0]) } else { None };
-        step.map_or_else(|| refusal(program, &error), |step| outfit.refusal(step, &error))
-    })?;
-    spawned.id().try_into().ok().and_then(Pid::from_raw).ok_or_else(|| "the process has no number".to_owned())
+    // SAFETY: the guardian has one thread, and the child ends here.
+    let cloned = unsafe { kernel::clone(0, cgroup.as_ref().map(File::as_fd)) }.map_err(|e| refusal(program, &e))?;
+    let Some(agent) = cloned else {
+        let error = command.exec();
+        let _ = fails.write_all(&error.raw_os_error().unwrap_or_default().to_ne_bytes());
+        kernel::exit(127);
+    };
+    // With them go the other ends of the pipe; the child's own as it becomes the agent.
+    drop((command, fails));
+    let mut said = Vec::new();
+    failed.read_to_end(&mut said).map_err(unmade)?;
+    // The step that failed, if it was one of those before the program's own start, and the kernel's number of the error.
+    let Some((step, number)) = said.split_last_chunk().map(|(step, number)| (step, i32::from_ne_bytes(*number))) else {
+        return Ok(agent);
+    };
+    let _ = waitpid(Some(agent), WaitOptions::empty());
+    let error = io::Error::from_raw_os_error(number);
+    let step = step.first().and_then(|step| Step::of(*step));
+    Err(step.map_or_else(|| refusal(program, &error), |step| outfit.refusal(step, &error)))
 }
 
 /// A file to read the text from: nobody has to write it, and it ends.
@@ -68,7 +81,6 @@ struct Child {
     outfit: Arc<Outfit>,
     /// Takes the number of the step that failed.
     fails: PipeWriter,
-    cgroup: Option<File>,
     terminal: bool,
     /// Where no namespace ends with it the kernel kills the agent when this one ends.
     parent: Option<Pid>,
@@ -77,9 +89,6 @@ struct Child {
 impl Child {
     fn prepare(&self) -> Result<(), (Step, rustix::io::Errno)> {
         kernel::reset_signals();
-        if let Some(door) = &self.cgroup {
-            rustix::io::write(door, b"0").map_err(|error| (Step::Cgroup, error))?;
-        }
         if self.terminal {
             let terminal = |error| (Step::Terminal, error);
             setsid().map_err(terminal)?;
@@ -107,7 +116,7 @@ fn before_exec(command: &mut Command, child: Child) {
             error.into()
         })
     };
-    // SAFETY: between fork and exec only system calls are made, and nothing is allocated or locked.
+    // SAFETY: only system calls are made, and nothing is allocated or locked.
     unsafe { command.pre_exec(in_child) };
 }
 
