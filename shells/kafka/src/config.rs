@@ -48,6 +48,8 @@ pub(crate) const LISTEN_EVERY: Duration = Duration::from_millis(20);
 pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// The largest record: a task of 1 MiB in a dead letter, with the reason and its last lines around it.
 pub(crate) const MAX_RECORD: usize = 4 * 1024 * 1024;
+/// How long the brokers may hold a fetch of which nothing is new, where no partitions come later.
+pub(crate) const FETCH_HELD_FOR: Duration = Duration::from_millis(500);
 /// How much a reader may have fetched ahead.
 const AHEAD_KBYTES: usize = 16 * 1024;
 
@@ -114,7 +116,7 @@ impl Options {
             return Err(OpenError::Setting(format!("{name}: {why}")));
         }
         self.check_login()?;
-        let made = self.reader().create_with_context::<_, BaseConsumer<Heard>>(self.heard());
+        let made = self.reader(FETCH_HELD_FOR).create_with_context::<_, BaseConsumer<Heard>>(self.heard());
         made.map(drop).map_err(|error| match error {
             // Its value may be a secret.
             KafkaError::ClientConfig(..) => OpenError::Setting(plain(&error)),
@@ -175,8 +177,9 @@ impl Options {
         config
     }
 
-    /// A consumer that reads what it is told to, and joins no group; committed records only.
-    pub(crate) fn reader(&self) -> ClientConfig {
+    /// A consumer that reads what it is told to, and joins no group; committed records only. The brokers may hold a fetch for so
+    /// long until there is something.
+    pub(crate) fn reader(&self, fetch_held_for: Duration) -> ClientConfig {
         let mut config = self.client();
         config
             // librdkafka gives a consumer its queue only with a group; it is never joined.
@@ -187,6 +190,7 @@ impl Options {
             .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "error")
             .set("queued.max.messages.kbytes", AHEAD_KBYTES.to_string())
+            .set("fetch.wait.max.ms", fetch_held_for.as_millis().to_string())
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.error.backoff.ms", "100")
             // Whoever reads its queue in batches can't take what it logs out of it: librdkafka would print that.

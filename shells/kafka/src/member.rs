@@ -19,6 +19,8 @@ use tokio::task::JoinSet;
 
 /// How long until a question that was not answered is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// How long the brokers may hold a fetch of which nothing is new. The tasks of a partition that is claimed meanwhile wait for that.
+const FETCH_HELD_FOR: Duration = Duration::from_millis(50);
 /// How long a member that is dropped waits until it has left its group, so that the others need not wait for its session.
 const LEFT_WITHIN: Duration = Duration::from_secs(3);
 
@@ -52,7 +54,7 @@ impl KafkaMember {
     pub(crate) fn join(log: &KafkaLog, group: &str, name: &str, lookback: Duration) -> Result<Self, LogError> {
         let instance = (!name.is_empty()).then_some(name);
         let Joined { membership, told, steps, left } = Membership::join(log.options(), log.topics(), group, instance)?;
-        let reader = Reader::start(log.options(), Topic::Tasks)?;
+        let reader = Reader::start(log.options(), Topic::Tasks, FETCH_HELD_FOR)?;
         Ok(Self {
             log: log.clone(),
             membership,

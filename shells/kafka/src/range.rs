@@ -1,7 +1,7 @@
 //! Reads a range of one partition back, for history that has left memory. The consumers that do it are kept for the next time.
 
 use crate::append::lock;
-use crate::config::{ANSWERED_WITHIN, Options};
+use crate::config::{ANSWERED_WITHIN, FETCH_HELD_FOR, Options};
 use crate::errors::{Heard, away, is_refusal, phrase};
 use crate::growing::{Growing, Record};
 use crate::offsets::{Asker, number};
@@ -51,7 +51,7 @@ impl Ranges {
         let consumer = if let Some(consumer) = kept {
             consumer
         } else {
-            let mut config = self.options.reader();
+            let mut config = self.options.reader(FETCH_HELD_FOR);
             // More than is asked for would be fetched for nothing.
             config.set("fetch.message.max.bytes", "1048576").set("queued.max.messages.kbytes", "2048");
             config.create_with_context(self.options.heard()).map_err(|error| away(&doing, &error))?

@@ -53,12 +53,14 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of a topic, of no partition yet.
-    pub fn start(options: &Options, topic: Topic) -> Result<Self, LogError> {
+    /// A reader of a topic, of no partition yet. The first records of one that is told of later may come only after the brokers have
+    /// let go of a fetch of the others.
+    pub fn start(options: &Options, topic: Topic, fetch_held_for: Duration) -> Result<Self, LogError> {
         let name = options.prefixed(topic.name());
         let broken =
             |error: &KafkaError| LogError::Fatal(format!("could not make a reader of {name}: {}", plain(error)));
-        let consumer = options.reader().create_with_context(options.heard()).map_err(|error| broken(&error))?;
+        let consumer =
+            options.reader(fetch_held_for).create_with_context(options.heard()).map_err(|error| broken(&error))?;
         let asker = Asker::new(options, options.heard()).map_err(|error| broken(&error))?;
         let (commands, told) = commands::channel();
         let (give, readings) = mpsc::channel(READINGS);

@@ -1,6 +1,7 @@
 //! A tail of a topic on Kafka: all of its partitions from a time on, and the mark that all which was there has been given.
 
 use crate::append::Topics;
+use crate::config::FETCH_HELD_FOR;
 use crate::offsets::Offsets;
 use crate::reader::{Command, Reader, Reading};
 use crate::{KafkaLog, blocking};
@@ -51,7 +52,7 @@ impl KafkaTail {
             })
             .await?
         };
-        let reader = Reader::start(log.options(), topic)?;
+        let reader = Reader::start(log.options(), topic, FETCH_HELD_FOR)?;
         for (partition, offset) in &starts {
             reader.tell(Command::From(*partition, 0, *offset));
         }
