@@ -33,7 +33,6 @@ pub struct OutputSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_size: Option<Size>,
     /// What becomes of an attempt that writes more than that.
-    #[serde(skip_serializing_if = "Beyond::is_default")]
     pub beyond: Beyond,
 }
 
@@ -46,12 +45,6 @@ pub enum Beyond {
     Sample,
     /// It is ended, and has failed.
     Fail,
-}
-
-impl Beyond {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 impl Default for OutputSettings {

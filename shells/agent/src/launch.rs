@@ -30,7 +30,7 @@ pub fn launch(link: &Link, runs_dir: &Path, spawn: Spawn, term: u64) -> Result<L
             begun => return begun,
         }
     }
-    lost(dir).map_err(unmade)
+    lost(dir).map_err(|error| unmade(&error))
 }
 
 /// What is at hand of a run that never begins: everything of it has an end.
@@ -39,11 +39,12 @@ fn lost(dir: PathBuf) -> io::Result<Launched> {
     Ok(Launched { channel, output, dir })
 }
 
-fn unmade(error: io::Error) -> String {
+fn unmade(error: &io::Error) -> String {
     format!("could not make what a process is started with: {error}")
 }
 
 fn begin(link: &Link, runs_dir: &Path, mut spawn: Spawn, term: u64) -> Result<Launched, String> {
+    let unmade = |error: io::Error| unmade(&error);
     let account = spawn.launch.user.as_deref().map(Account::find).transpose()?.flatten();
     let dir = PrivateDir::make(runs_dir, &spawn)?;
     let (limits, bounds) = apart(&spawn.limits, &link.means().cgroups);

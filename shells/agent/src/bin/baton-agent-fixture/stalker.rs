@@ -98,12 +98,13 @@ impl Stalker {
 
     /// One that was killed by somebody else meanwhile does not.
     fn go_on(&self, pid: i32, signal: i32) {
-        let is_stalked = !self.of_child || self.child == Some(pid);
-        let on = match is_stalked {
-            true => libc::PTRACE_SYSCALL,
-            false if pid == self.process => libc::PTRACE_CONT,
+        let on = if !self.of_child || self.child == Some(pid) {
+            libc::PTRACE_SYSCALL
+        } else if pid == self.process {
+            libc::PTRACE_CONT
+        } else {
             // A later child.
-            false => libc::PTRACE_DETACH,
+            libc::PTRACE_DETACH
         };
         let _ = ask(on, pid, signal);
     }
