@@ -63,6 +63,7 @@ fn running(config: &[u8]) -> Run {
         total_left: None,
         queued: Duration::ZERO,
         max_line: CHUNK,
+        traceparent: None,
         seed: 1,
     };
     let mut run = Run::new(spec, now());

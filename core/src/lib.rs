@@ -31,5 +31,6 @@ pub mod schema;
 pub mod submit;
 pub mod tenure;
 pub mod time;
+pub mod trace;
 pub mod types;
 pub mod worker;

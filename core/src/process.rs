@@ -3,6 +3,8 @@
 use crate::id::TaskId;
 use crate::launch::Launch;
 use crate::limits::Limits;
+use crate::time::Timestamp;
+use crate::trace::TraceParent;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -28,6 +30,10 @@ pub struct Spawn {
     pub stdin: Option<String>,
     /// Files to be made, whose paths are among its arguments.
     pub files: Vec<ArgumentFile>,
+    /// When it will be ended, if it may not run for as long as it likes.
+    pub deadline: Option<Timestamp>,
+    /// The trace that the task is part of.
+    pub traceparent: Option<TraceParent>,
 }
 
 /// A text that an agent reads from a file of its own, in the attempt's directory: private, and gone with it.

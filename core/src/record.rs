@@ -7,6 +7,7 @@ use crate::agent_report::{AgentReport, Cost};
 use crate::id::{TaskId, UpdateId};
 use crate::process::{ExitStatus, Stream};
 use crate::time::Timestamp;
+use crate::trace::TraceParent;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -93,6 +94,9 @@ pub struct TaskRecord {
     /// What the client sent as `Idempotency-Key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// The trace that it is part of. What is none is left out.
+    #[serde(default, deserialize_with = "crate::trace::read", skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
     /// The dead letter that it was made of, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redriven_from: Option<RedrivenFrom>,
@@ -410,7 +414,7 @@ mod tests {
         for (garbage, says) in [
             (&b""[..], "the record is empty"),
             (b"\xff\xfe", "expected value at line 1 column 1"),
-            (b"[]", "invalid length 0, expected struct TaskRecord with 15 elements at line 1 column 2"),
+            (b"[]", "invalid length 0, expected struct TaskRecord with 16 elements at line 1 column 2"),
             (b"{}", "missing field `task_id` at line 1 column 2"),
             (
                 br#"{"task_id": "../x"}"#,

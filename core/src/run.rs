@@ -19,6 +19,7 @@ use crate::record::{Kind, ProgressRecord};
 use crate::redact::Secrets;
 use crate::retry::Backoff;
 use crate::time::{Instant, Now};
+use crate::trace::TraceParent;
 use baton_probe::{Mark, Mutant, hit, hit_if, is, limit};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,6 +33,8 @@ const APPEND_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::
 /// How many of the last lines a dead letter keeps, and how much of each.
 const LAST_LINES: usize = 20;
 const LAST_LINE_BYTES: usize = 1024;
+/// What is said when the agent has ended and others of its run had not.
+const LEFT_BEHIND: &str = "[processes that the agent left behind, or that held its output open, were ended]";
 /// How much of the last line on standard error a failure's reason quotes.
 const QUOTED_BYTES: usize = 500;
 
@@ -74,6 +77,8 @@ pub struct RunSpec {
     pub queued: Duration,
     /// The longest line, in bytes.
     pub max_line: usize,
+    /// The trace that the task is part of.
+    pub traceparent: Option<TraceParent>,
     /// For the jitter of its waits.
     pub seed: u64,
 }
@@ -272,7 +277,7 @@ impl Run {
     /// Takes an input in.
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
-            Input::Counted => self.on_counted(),
+            Input::Counted => self.on_counted(now),
             Input::Fetched(answer) => self.on_fetched(answer, now),
             Input::Spawned(answer) => self.on_spawned(answer, now),
             Input::Output(stream, bytes) => self.on_output(stream, &bytes, now),
@@ -310,10 +315,10 @@ impl Run {
         has_room
     }
 
-    fn on_counted(&mut self) {
+    fn on_counted(&mut self, now: Now) {
         if let State::Preparing { counted, .. } = &mut self.state {
             *counted = true;
-            self.spawn_if_ready();
+            self.spawn_if_ready(now);
         }
     }
 
@@ -323,7 +328,7 @@ impl Run {
             Ok(config) => {
                 hit_if(self.fetches > 1, Mark::ConfigAfterFailures);
                 *project = Some(config);
-                self.spawn_if_ready();
+                self.spawn_if_ready(now);
             }
             Err(Unfetched::ForNow(_)) if self.fetches < PROJECT_TRIES => {
                 *fetch_again_at = Some(now.mono + self.fetch_backoff.wait());
@@ -339,12 +344,13 @@ impl Run {
         }
     }
 
-    fn spawn_if_ready(&mut self) {
+    fn spawn_if_ready(&mut self, now: Now) {
         let State::Preparing { counted: true, project: Some(project), .. } = &self.state else { return };
         if self.spec.output.redact {
             let values = project.secrets().chain(self.spec.secrets.iter().map(String::as_str));
             self.output.redact(&Secrets::new(values).and(self.spec.patterns.clone()));
         }
+        let ends_after = [self.spec.policy.run, self.total_at.map(|at| at.since(now.mono))].into_iter().flatten().min();
         self.effects.push_back(Effect::Spawn(Box::new(Spawn {
             task_id: self.spec.task_id.clone(),
             attempt: self.spec.attempt,
@@ -355,6 +361,8 @@ impl Run {
             limits: self.spec.limits,
             stdin: self.spec.stdin.clone(),
             files: self.spec.files.clone(),
+            deadline: ends_after.map(|time| now.wall.plus(time)),
+            traceparent: self.spec.traceparent.clone(),
         })));
         self.state = State::Spawning { ended_by: None };
     }
@@ -409,7 +417,12 @@ impl Run {
                 hit(Mark::ProcessLost);
                 self.state = State::Flushing { ending: Ending::Lost(self.output.listener.report().spent()) };
             }
-            (None, Some(exit)) => self.over_by_itself(exit, now),
+            (None, Some(exit)) => {
+                if exit.survivors_killed {
+                    self.output.note(Kind::Line, now, |record| record.update = LEFT_BEHIND.into());
+                }
+                self.over_by_itself(exit, now);
+            }
         }
     }
 

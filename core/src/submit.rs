@@ -64,6 +64,7 @@ pub fn read_submission(
         max_attempts: read.whole("max_attempts", MAX_ATTEMPTS.into()).and_then(|n| u32::try_from(n).ok()),
         max_cost_usd: read.cost("max_cost_usd"),
         idempotency_key: key.map(str::to_owned),
+        traceparent: None,
         redriven_from: None,
     };
     let mut errors = read.errors;

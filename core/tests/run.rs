@@ -36,6 +36,7 @@ fn spec() -> RunSpec {
         total_left: None,
         queued: Duration::from_millis(30),
         max_line: 16,
+        traceparent: None,
         seed: 1,
     }
 }
@@ -127,6 +128,9 @@ fn parse_input(what: &str) -> Input {
         "used" => {
             let usage = Usage { cpu: Duration::from_millis(1500), peak_memory: 7 << 20 };
             Input::Exited(Exit { usage: Some(usage), ..Exit::of(ExitStatus::Code(rest.parse().unwrap())) })
+        }
+        "left-behind" => {
+            Input::Exited(Exit { survivors_killed: true, ..Exit::of(ExitStatus::Code(rest.parse().unwrap())) })
         }
         "oom" => Input::Exited(Exit { out_of_memory: true, ..Exit::of(ExitStatus::Signal(9)) }),
         "died" => exit(ExitStatus::Signal(rest.parse().unwrap())),
@@ -283,6 +287,34 @@ fn a_failure_quotes_the_exit_and_the_last_line_of_stderr() {
         &(ALIVE.to_owned()
             + "6ms err Traceback\\nValueError: x\\n\\n\n7ms out bye\n8ms exit 3\n9ms appended\n10ms appended"),
     );
+}
+
+#[test]
+fn it_is_said_that_what_an_agent_left_behind_was_ended() {
+    check("left_behind", &(ALIVE.to_owned() + "6ms out bye\n7ms left-behind 0\n8ms appended\n9ms appended"));
+    // Who stops a task wants all of it to end.
+    check("left_behind_at_a_stop", &(ALIVE.to_owned() + "6ms stop\n7ms appended\n8ms left-behind 1\n9ms appended"));
+}
+
+#[test]
+fn an_agent_is_told_when_it_will_be_ended_and_whose_trace_it_is_part_of() {
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let minute = Duration::from_mins(1);
+    for (run, total_left, deadline) in [
+        (None, None, None),
+        (Some(minute), None, Some(2 + 60_000)),
+        (Some(minute), Some(minute / 2), Some(30_000)), // which began with the run
+        (None, Some(minute), Some(60_000)),
+    ] {
+        let policy = Policy { run, ..spec().policy };
+        let spec = RunSpec { policy, total_left, traceparent: Some(trace.parse().unwrap()), ..spec() };
+        let mut teller = Teller::of(spec);
+        teller.run.handle(parse_input("counted"), at(Duration::from_millis(1)));
+        teller.run.handle(parse_input("fetched"), at(Duration::from_millis(2)));
+        let Some(Effect::Spawn(spawn)) = teller.run.poll() else { panic!("there is no process to be made") };
+        assert_eq!(spawn.deadline, deadline.map(Timestamp::from_millis), "{run:?} {total_left:?}");
+        assert_eq!(spawn.traceparent.map(|trace| trace.to_string()).as_deref(), Some(trace));
+    }
 }
 
 #[test]

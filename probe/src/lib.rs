@@ -316,8 +316,6 @@ mutants! {
 
     /// The runs of a claim that is gone go on.
     7 => LostKeepsRunning = "lost partition keeps running",
-    /// A partition is released while a run of an earlier claim is dying. (Found by the simulator.)
-    7 => ReleasedBesideDying = "released beside a dying run",
     /// A partition is released while its runs go on.
     7 => RevokedKeepsRunning = "revoked partition keeps running",
     /// An heir does not ask whether the holder is still in the group.

@@ -109,7 +109,7 @@ async fn answer<L: Log, W: World>(api: &Api<L, W>, request: Request, to: &Sender
     let refused = |problem: Problem| Reply::Refused(problem.status);
     match request {
         Request::Submit { body, key } => {
-            let answer = api.submit(body.as_bytes(), key.as_deref()).await;
+            let answer = api.submit(body.as_bytes(), key.as_deref(), None).await;
             say(answer.map_or_else(refused, |id| Reply::Accepted(Some(id)))).await;
         }
         Request::Stop(task, force) => {

@@ -1,6 +1,7 @@
 //! What an agent is given, how many run at a time and in which order, and that none can harm the others.
 #![allow(clippy::unwrap_used)]
 
+use baton_core::time::Timestamp;
 use baton_tests::{Baton, Frames, assert_whole, frames, json_frames};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -11,6 +12,27 @@ async fn an_agent_has_an_empty_input_a_group_of_its_own_and_nothing_of_batons_op
     let id = baton.submit("curious", json!({})).await;
     let (seen, _) = frames(&baton, &id).await;
     assert_eq!(seen, ["Starting...", "stdin b''", "open []", "group True blocked []", "DONE"]);
+}
+
+#[tokio::test]
+async fn an_agent_knows_when_it_will_be_ended_and_whose_trace_it_is_part_of() {
+    let baton = Baton::start(&[]).await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let body = json!({"project": "default", "type": "environment", "timeout_s": 3600});
+    for (sent, passed_on) in [(trace, true), ("00-none-1", false)] {
+        let answer = baton.post(&body).header("traceparent", sent).send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+        let answer: serde_json::Value = answer.json().await.unwrap();
+        let id = answer["task_id"].as_str().unwrap();
+        let (seen, _) = frames(&baton, id).await;
+        let value = |name: &str| seen.iter().find_map(|line| line.strip_prefix(&format!("{name}=")));
+        assert_eq!(value("TRACEPARENT"), passed_on.then_some(trace), "{seen:?}");
+        let time = |text: serde_json::Value| serde_json::from_value::<Timestamp>(text).unwrap();
+        let started = time(baton.task(id).await["started_at"].take());
+        let deadline = time(json!(value("BATON_DEADLINE").expect("there is a timeout")));
+        let left = deadline.since(started).as_secs();
+        assert!((3595..=3610).contains(&left), "{left} s after {started}");
+    }
 }
 
 #[tokio::test]

@@ -465,7 +465,7 @@ impl Worker {
             let Some((_, partition, offset)) = self.oldest() else { break };
             self.start(partition, offset, now);
         }
-        let dying = if is(Mutant::ReleasedBesideDying) { BTreeSet::new() } else { self.dying() };
+        let dying = self.dying();
         let mut released = Vec::new();
         for claim in self.claims.values_mut() {
             self.effects.extend(claim.next_step().map(Effect::Step));

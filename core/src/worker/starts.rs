@@ -122,6 +122,7 @@ impl Worker {
             queued: now.wall.since(wants_since),
             policy: policy.clone(),
             max_line: self.config.max_line,
+            traceparent: record.traceparent.clone(),
             seed: self.config.seed ^ run,
         };
         let running = Running { partition, offset, attempt, at, bytes, record, policy, earlier, over: false };

@@ -71,6 +71,8 @@ fn order(number: usize, command: &str) -> Spawn {
         limits: Limits::default(),
         stdin: None,
         files: Vec::new(),
+        deadline: None,
+        traceparent: None,
     }
 }
 

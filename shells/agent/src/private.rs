@@ -117,11 +117,21 @@ impl PrivateDir {
             ("TMPDIR", self.path().into()),
             (MARK, self.path().into()),
         ];
+        let deadline = spawn.deadline.map(|at| ("BATON_DEADLINE".into(), at.to_string().into()));
+        let trace = spawn.traceparent.as_ref().map(|trace| ("TRACEPARENT".into(), trace.to_string().into()));
         let of_user = account.into_iter().flat_map(Account::environment);
         let terminal = spawn.launch.pty.map(|_| ("TERM".into(), TERMINAL.into()));
         let unbuffered = ("PYTHONUNBUFFERED".into(), "1".into()); // a pipe would hold lines back
         let own = own.map(|(name, value)| (name.into(), value));
-        inherited.chain([unbuffered]).chain(of_user).chain(terminal).chain(of_project).chain(own).collect()
+        inherited
+            .chain([unbuffered])
+            .chain(of_user)
+            .chain(terminal)
+            .chain(of_project)
+            .chain(own)
+            .chain(deadline)
+            .chain(trace)
+            .collect()
     }
 }
 

@@ -139,6 +139,8 @@ async fn trial(agents: &Subprocesses) -> Finding {
         limits: Limits::default(),
         stdin: None,
         files: Vec::new(),
+        deadline: None,
+        traceparent: None,
     };
     let tried = timeout(TRIAL_WITHIN, async {
         let mut process = agents.spawn(order).await?;

@@ -17,6 +17,7 @@ use baton_core::id::TaskId;
 use baton_core::problem::Problem;
 use baton_core::run::StopWish;
 use baton_core::time::Timestamp;
+use baton_core::trace::TraceParent;
 use baton_runtime::api::Api;
 use baton_runtime::ports::{Log, World};
 use serde_json::json;
@@ -126,7 +127,7 @@ async fn submit<L: Log, W: World>(State(shell): State<Shell<L, W>>, request: Req
     if dry_run {
         return would_run(&shell, &body);
     }
-    let id = shell.api.submit(&body, key).await?;
+    let id = shell.api.submit(&body, key, traceparent(&head.headers)).await?;
     let mut response = json(StatusCode::ACCEPTED, &json!({"task_id": id, "status": "queued"}));
     put(&mut response, header::LOCATION, &format!("/tasks/{id}"));
     Ok(response)
@@ -141,6 +142,11 @@ fn would_run<L: Log, W: World>(shell: &Shell<L, W>, body: &[u8]) -> Result<Respo
     let arguments = &argv[of_type.map_or(0, Vec::len)..];
     let agent = of_type.or(shell.options.agent.as_ref());
     Ok(json(StatusCode::OK, &json!({"agent": agent, "arguments": arguments})))
+}
+
+/// One that can't be read is as good as none (W3C Trace Context, section 3.2.2.5).
+fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+    headers.get(HeaderName::from_static("traceparent"))?.to_str().ok()?.parse().ok()
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {

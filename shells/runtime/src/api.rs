@@ -19,6 +19,7 @@ use baton_core::record::{ControlRecord, ControlSignal, TaskRecord};
 use baton_core::run::StopWish;
 use baton_core::submit::read_submission;
 use baton_core::time::Timestamp;
+use baton_core::trace::TraceParent;
 use baton_core::types::TaskTypes;
 use baton_probe::{Mark, Mutant, hit, is};
 use bytes::Bytes;
@@ -161,10 +162,16 @@ impl<L: Log, W: World> Api<L, W> {
     }
 
     /// Takes a task that a client sent: its record is on the log, synced, when this returns.
-    pub async fn submit(&self, body: &[u8], key: Option<&str>) -> Result<TaskId, Problem> {
+    pub async fn submit(
+        &self,
+        body: &[u8],
+        key: Option<&str>,
+        traceparent: Option<TraceParent>,
+    ) -> Result<TaskId, Problem> {
         let shared = &self.shared;
         let world = shared.clock.world();
         let record = read_submission(body, key, &shared.types, world.random(), world.wall())?;
+        let record = TaskRecord { traceparent, ..record };
         let id = record.task_id.clone();
         // Heard of before the hub is asked, so that what it learns meanwhile is not missed.
         let notify = key.map(|_| shared.notify(&id));

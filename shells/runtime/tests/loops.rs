@@ -106,7 +106,7 @@ impl Served {
     }
 
     async fn submit(&self) -> TaskId {
-        self.0.submit(BODY, None).await.unwrap()
+        self.0.submit(BODY, None, None).await.unwrap()
     }
 
     async fn until(&self, id: &TaskId, status: &str) {
@@ -162,8 +162,8 @@ async fn a_keyed_post_is_known_again_when_it_comes_back_from_the_log() {
         let digits = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let body = format!(r#"{{"project":"p","type":"n","params":{{"x":0.{digits}}}}}"#);
         let key = format!("k{n}");
-        let first = api.0.submit(body.as_bytes(), Some(&key)).await.unwrap();
-        assert_eq!(api.0.submit(body.as_bytes(), Some(&key)).await.unwrap(), first, "{body}");
+        let first = api.0.submit(body.as_bytes(), Some(&key), None).await.unwrap();
+        assert_eq!(api.0.submit(body.as_bytes(), Some(&key), None).await.unwrap(), first, "{body}");
     }
 }
 

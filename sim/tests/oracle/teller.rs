@@ -118,6 +118,7 @@ fn task(id: &str, max_attempts: Option<u32>) -> TaskRecord {
         grace_s: None,
         max_attempts,
         idempotency_key: None,
+        traceparent: None,
         redriven_from: None,
     }
 }

@@ -98,6 +98,8 @@ pub fn spawn(arguments: &str) -> Spawn {
         limits: Limits::default(),
         stdin: None,
         files: Vec::new(),
+        deadline: None,
+        traceparent: None,
     }
 }
 

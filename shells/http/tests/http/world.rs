@@ -162,7 +162,7 @@ impl Served {
 
     /// Submits a task.
     pub async fn task(&self) -> TaskId {
-        self.api.submit(POST.as_bytes(), None).await.unwrap()
+        self.api.submit(POST.as_bytes(), None, None).await.unwrap()
     }
 
     /// Appends updates of one attempt, the first of them with this number, in one batch.

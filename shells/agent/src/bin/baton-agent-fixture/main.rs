@@ -82,6 +82,8 @@ async fn run(agents: Subprocesses, number: u32, command: String) {
         limits: Limits::default(),
         stdin: None,
         files: Vec::new(),
+        deadline: None,
+        traceparent: None,
     };
     match agents.spawn(spawn).await {
         Ok(process) => follow(number, process).await,
