@@ -38,14 +38,7 @@ impl DeadLetter {
         let mut reason = self.reason;
         reason.truncate(reason.floor_char_boundary(MAX_REASON));
         let redriven_from = Some(RedrivenFrom { task_id: task.task_id.clone(), reason, at: self.at });
-        let record = TaskRecord {
-            task_id,
-            submitted_at: Some(at),
-            idempotency_key: None,
-            traceparent: None,
-            redriven_from,
-            ..task
-        };
+        let record = TaskRecord { task_id, submitted_at: Some(at), idempotency_key: None, redriven_from, ..task };
         let project = record.project.parse::<ProjectName>().err();
         let mut errors: Vec<FieldError> =
             project.into_iter().map(|bad| FieldError::new("project", bad.to_string())).collect();

@@ -145,7 +145,8 @@ fn letters_are_listed_the_newest_first_and_found_by_what_is_in_them() {
 fn a_letter_is_redriven_once_however_often_it_is_asked_for() {
     let mut world = World::new();
     world.fail(task("other", "p"), "x");
-    world.fail(task("abc", "p"), "exit code 3");
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok();
+    world.fail(TaskRecord { traceparent: traceparent.clone(), ..task("abc", "p") }, "exit code 3");
     let place = LetterPlace { partition: 0, offset: 1 };
     let new = world.redrive("abc", false).unwrap();
     assert_eq!(new, redriven_id(&id("abc"), place));
@@ -159,6 +160,7 @@ fn a_letter_is_redriven_once_however_often_it_is_asked_for() {
     let elsewhere = world.read_back(place).unwrap().redriven(new, &TaskTypes::default(), world.now().wall).unwrap();
     assert_eq!(world.hub.admit(&elsewhere), Ok(Admission::Known));
     assert_eq!(elsewhere.idempotency_key, None, "the key stands for the first task");
+    assert_eq!((traceparent.is_some(), elsewhere.traceparent), (true, traceparent), "it goes on with the same trace");
 }
 
 #[test]
